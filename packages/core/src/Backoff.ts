@@ -1,0 +1,73 @@
+/**
+ * How long to wait before the next try, as Schedules.
+ *
+ * Jitter is not optional here: a herd that fails together must not come back together.
+ */
+import * as Duration from "effect/Duration"
+import * as Schedule from "effect/Schedule"
+import { Issues } from "./OptionsError.ts"
+
+/** The parameters of an exponential backoff. */
+export interface BackoffOptions {
+  /** Before the second try. Above 0. */
+  readonly initial: Duration.Input
+  /** From 1 to 10. */
+  readonly multiplier: number
+  /** The cap, before jitter. At least `initial`. */
+  readonly max: Duration.Input
+}
+
+/**
+ * Exponential, capped, then jittered by ±20 %: `min(initial × multiplier^n, max) × [0.8, 1.2]`.
+ *
+ * **Details**: the cap comes before the jitter, as gRPC's connection backoff asks, so that clients at the cap still
+ * spread. Throws an `OptionsError` for values out of bounds.
+ *
+ * ```ts import.meta.vitest
+ * import { Backoff } from "@hawser/core"
+ *
+ * let rule = ""
+ * try { Backoff.exponential({ initial: "1 second", multiplier: NaN, max: "2 minutes" }) } catch (e) { rule = (e as Error).message }
+ * rule // => "multiplier: expected a number from 1 to 10, got NaN"
+ * ```
+ */
+export const exponential = (options: BackoffOptions): Schedule.Schedule<Duration.Duration> => {
+  const issues = new Issues()
+  const initial = millis(issues, "initial", options.initial)
+  const max = millis(issues, "max", options.max)
+  issues.check(options.multiplier >= 1 && options.multiplier <= 10, "multiplier", "a number from 1 to 10", options.multiplier)
+  issues.check(!(max < initial), "max", "at least `initial`", options.max)
+  issues.throwIfAny()
+  return Schedule.min([Schedule.exponential(initial, options.multiplier), Schedule.spaced(max)]).pipe(
+    Schedule.map(({ duration }) => duration),
+    Schedule.jittered
+  )
+}
+
+const millis = (issues: Issues, path: string, input: Duration.Input): number => {
+  let value = NaN
+  try {
+    value = Duration.toMillis(Duration.fromInputUnsafe(input))
+  } catch {
+    // reported below
+  }
+  issues.check(value > 0 && value <= 86_400_000, path, "a duration above 0, at most a day", input)
+  return value
+}
+
+/**
+ * gRPC's connection backoff: 1 s × 1.6, cap 120 s, ±20 % (connection-backoff.md). A subchannel measures it from the
+ * start of the attempt that failed.
+ */
+export const connection: Schedule.Schedule<Duration.Duration> = exponential({
+  initial: "1 second",
+  multiplier: 1.6,
+  max: "2 minutes"
+})
+
+/** The default between the attempts of a call: 100 ms × 2, cap 1 s, ±20 % (gRFC A6). */
+export const retry: Schedule.Schedule<Duration.Duration> = exponential({
+  initial: "100 millis",
+  multiplier: 2,
+  max: "1 second"
+})

@@ -1,0 +1,201 @@
+/**
+ * Spreads borrows over upstreams.
+ *
+ * The control side keeps members and publishes an immutable picker whenever the set of usable members changes; the data
+ * side only reads it. Ready members that are silent, or that keep failing, are left out, unless panic holds: when fewer
+ * than half of the Ready members are usable, all of them are used. What is left out gets a trial now and then, so that
+ * nobody stays out for longer than he must.
+ */
+import type { Connectivity } from "./Connectivity.ts"
+import type { Demand } from "./Demand.ts"
+import type { Event } from "./Event.ts"
+import { type Lease, Pending, type Refusal } from "./Lease.ts"
+import { Member } from "./Member.ts"
+import type { Picker, Policy } from "./Policy.ts"
+import { type Snapshot, type Upstream, UpstreamBase } from "./Upstream.ts"
+
+/** A Ready member that was not picked for this long gets the next pick. */
+const neglectedMillis = 1_000
+/** Of so many picks one may be a trial. */
+const picksPerTrial = 100
+
+/** What a balancer needs. */
+export interface BalancerOptions<C, E> {
+  readonly policy: Policy
+  readonly upstreams: ReadonlyArray<Upstream<C, E>>
+  /** Numbers from 0 to 1. */
+  readonly random: () => number
+  /** Monotonic milliseconds. */
+  readonly now: () => number
+  readonly publish: (event: Event) => void
+  /** What to say when there is nobody to ask. */
+  readonly empty: () => E
+}
+
+/** Spreads borrows over upstreams. */
+export class Balancer<C, E> extends UpstreamBase<C, E> {
+  readonly members: ReadonlyArray<Member<C, E>>
+  /** Members to be picked: Ready and usable, or all Ready ones in panic. */
+  private picked: ReadonlyArray<Member<C, E>> = []
+  private picker: Picker<C, E> | undefined = undefined
+  private panic = false
+  private state: Connectivity = "Connecting"
+  private refusal: Refusal<E> = Pending
+  private idle: ReadonlyArray<Member<C, E>> = []
+  private readonly due: Array<Member<C, E>> = []
+  private picks = 0
+  private trials = 0
+  private readonly options: BalancerOptions<C, E>
+
+  constructor(options: BalancerOptions<C, E>) {
+    super()
+    this.options = options
+    this.members = options.upstreams.map((upstream) => new Member(upstream, () => this.refresh()))
+    for (const member of this.members) {
+      const { upstream } = member
+      let state = upstream.connectivity()
+      let penalised = upstream.penalised()
+      upstream.subscribe(() => {
+        const next = upstream.connectivity()
+        const nextPenalised = upstream.penalised()
+        if (next !== state || nextPenalised !== penalised) {
+          if (next === "Ready" && state !== "Ready") member.reset()
+          state = next
+          penalised = nextPenalised
+          this.refresh()
+        }
+        this.changed()
+      })
+    }
+    this.refresh()
+  }
+
+  lease(demand: Demand): Lease<C> | Refusal<E> {
+    const { picker } = this
+    if (this.idle.length > 0) this.wakeIdle(demand)
+    if (picker === undefined) return this.refusal
+    this.picks++
+    if (this.due.length > 0) {
+      const trial = this.tryNeglected(demand)
+      if (trial !== undefined) return trial
+    }
+    return picker(demand, this.options.now())
+  }
+  connectivity(): Connectivity {
+    return this.state
+  }
+  load(): number {
+    let n = 0
+    for (const m of this.members) n += m.outstanding
+    return n
+  }
+  override oldestSince(): number {
+    return this.members.reduce((a, m) => Math.min(a, m.upstream.oldestSince()), Infinity)
+  }
+  snapshot(): Snapshot {
+    const now = this.options.now()
+    return {
+      kind: "balancer",
+      name: this.options.policy.name,
+      connectivity: this.state,
+      inFlight: this.load(),
+      details: { ready: this.ready().length, picked: this.picked.length, panic: this.panic },
+      children: this.members.map((m) => {
+        const inner = m.upstream.snapshot()
+        return {
+          ...inner,
+          details: {
+            ...inner.details,
+            latencyMillis: Math.round(m.estimate.value * 100) / 100,
+            cost: Math.round(m.cost(now) * 100) / 100,
+            failing: m.failing,
+            penalised: m.upstream.penalised(),
+            picked: this.picked.includes(m)
+          }
+        }
+      })
+    }
+  }
+
+  /** Ready members. */
+  ready(): Array<Member<C, E>> {
+    return this.members.filter((m) => m.upstream.connectivity() === "Ready")
+  }
+
+  /** Ready members that are neither silent nor failing. */
+  usable(): Array<Member<C, E>> {
+    return this.members.filter((m) => m.upstream.connectivity() === "Ready" && !m.failing && !m.upstream.penalised())
+  }
+
+  /** Looks for members that deserve a trial. Called every so often while there is traffic. */
+  tick(now: number): void {
+    for (const m of this.members) {
+      if (m.upstream.connectivity() !== "Ready" || m.upstream.penalised() || this.due.includes(m)) continue
+      if (m.failing ? now >= m.trialAt : now - m.pickedAt >= neglectedMillis) this.due.push(m)
+    }
+  }
+
+  private tryNeglected(demand: Demand): Lease<C> | undefined {
+    if (this.trials * picksPerTrial > this.picks) return undefined
+    const member = this.due.shift()!
+    if (member.upstream.connectivity() !== "Ready" || member.upstream.penalised()) return undefined
+    if (demand.avoid?.has(member.name) === true) return undefined
+    const out = member.lease(demand)
+    if (out._tag !== "Lease") return undefined
+    this.trials++
+    return out
+  }
+
+  private wakeIdle(demand: Demand): void {
+    const idle = this.idle
+    this.idle = []
+    for (const m of idle) m.upstream.lease(demand)
+  }
+
+  /** Publishes a new picker if the set of usable members has changed. */
+  private refresh(): void {
+    const ready = this.ready()
+    const usable = this.usable()
+    const panic = usable.length * 2 < ready.length
+    const picked = panic ? ready : usable
+    const states = this.members.map((m) => m.upstream.connectivity())
+    this.idle = this.members.filter((_, i) => states[i] === "Idle")
+    if (panic !== this.panic) {
+      this.panic = panic
+      this.options.publish({ _tag: "Panic", on: panic, usable: usable.length, ready: ready.length })
+    }
+    if (!same(picked, this.picked)) {
+      this.picked = picked
+      this.picker = picked.length === 0 ? undefined : this.options.policy.picker(picked, this.options.random)
+      this.options.publish({ _tag: "PickSet", ready: picked.map((m) => m.name) })
+    }
+    this.state = this.aggregate(states)
+    if (picked.length === 0) this.refusal = this.refuse(states)
+  }
+
+  private aggregate(states: ReadonlyArray<Connectivity>): Connectivity {
+    for (const s of ["Ready", "Connecting", "Idle", "TransientFailure"] as const) if (states.includes(s)) return s
+    return states.length === 0 ? "TransientFailure" : "Shutdown"
+  }
+
+  private refuse(states: ReadonlyArray<Connectivity>): Refusal<E> {
+    if (states.length === 0) return { _tag: "Failing", error: this.options.empty() }
+    if (states.includes("Connecting") || states.includes("Idle")) return Pending
+    const failing = states.lastIndexOf("TransientFailure")
+    const asked = this.members[failing === -1 ? 0 : failing]!.upstream.lease(probe)
+    return asked._tag === "Lease" ? Pending : asked
+  }
+}
+
+/** Asks why; nothing is granted, because nobody is Ready. */
+const probe: Demand = {
+  priority: 0,
+  deadline: 0,
+  waitForReady: false,
+  affinity: undefined,
+  method: undefined,
+  avoid: undefined
+}
+
+const same = <A>(a: ReadonlyArray<A>, b: ReadonlyArray<A>): boolean =>
+  a.length === b.length && a.every((x, i) => x === b[i])

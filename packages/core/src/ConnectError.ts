@@ -1,0 +1,69 @@
+/**
+ * Why there is no connection, or no more.
+ *
+ * Reasons are plain tagged data under one error class, so that a failure costs one stack and `Effect.catchReason`
+ * narrows it.
+ */
+import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
+
+/** Why a TLS handshake was not accepted. */
+export type TlsProblem = "Expired" | "UnknownIssuer" | "WrongHost" | "NoClientCertificate" | "Other"
+
+/** The reasons, as plain data. */
+export type ConnectReason =
+  /** Nobody listens there. */
+  | { readonly _tag: "Refused" }
+  /** No usable connection after this long. */
+  | { readonly _tag: "TimedOut"; readonly after: Duration.Duration }
+  | { readonly _tag: "Tls"; readonly problem: TlsProblem }
+  /** The connection broke, while dialling or later. */
+  | { readonly _tag: "Reset" }
+  /** The peer, or we, ended it in an orderly way. */
+  | { readonly _tag: "Closed" }
+  | { readonly _tag: "Resolution"; readonly target: string }
+  | { readonly _tag: "NoEndpoints"; readonly target: string }
+  /** The wait queue is full (`QueueLength`), or this waiter's time in it has passed (`QueueTime`). */
+  | {
+    readonly _tag: "Saturated"
+    readonly by: "QueueLength" | "QueueTime"
+    readonly waiting: number
+    /** What the waiter waited for: a free permit, or a first connection. */
+    readonly on: "Permit" | "Connection"
+  }
+
+/**
+ * Why there is no connection, or no more. `cause` keeps what the transport said.
+ *
+ * ```ts import.meta.vitest
+ * import { ConnectError } from "@hawser/core"
+ *
+ * const error = new ConnectError.ConnectError({ reason: { _tag: "Refused" }, endpoint: "10.0.0.7:50051" })
+ * error.message // => "Refused (10.0.0.7:50051)"
+ * ```
+ */
+export class ConnectError extends Data.TaggedError("ConnectError")<{
+  readonly reason: ConnectReason
+  readonly endpoint?: string | undefined
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    const where = this.endpoint === undefined ? "" : ` (${this.endpoint})`
+    const because = this.cause instanceof Error ? `: ${this.cause.message}` : ""
+    return `${describe(this.reason)}${where}${because}`
+  }
+}
+
+const describe = (reason: ConnectReason): string => {
+  switch (reason._tag) {
+    case "Tls":
+      return `Tls ${reason.problem}`
+    case "Resolution":
+    case "NoEndpoints":
+      return `${reason._tag} ${reason.target}`
+    case "Saturated":
+      return `Saturated by ${reason.by}, ${reason.waiting} waiting for a ${reason.on.toLowerCase()}`
+    default:
+      return reason._tag
+  }
+}

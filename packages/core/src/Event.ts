@@ -1,0 +1,118 @@
+/**
+ * What happens to connections and endpoints, as data: one model for metrics, logs, tests and the inspector.
+ *
+ * Control-plane facts only. Calls are not events: they are counted where they end and read on demand. When nobody
+ * listens, publishing costs the test of a length.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { ConnectError } from "./ConnectError.ts"
+import type { DrainReport } from "./DrainReport.ts"
+
+/** Why a dial was started. */
+export type DialReason = "Demand" | "Min" | "Reconnect" | "Replace"
+
+/** Why we closed a connection. */
+export type CloseReason = "Age" | "Surplus" | "Replaced" | "Silent" | "Drain"
+
+/** A control-plane fact. */
+export type Event =
+  | { readonly _tag: "Connecting"; readonly endpoint: string; readonly why: DialReason }
+  | { readonly _tag: "Connected"; readonly endpoint: string; readonly connection: string; readonly millis: number }
+  | {
+    readonly _tag: "ConnectFailed"
+    readonly endpoint: string
+    readonly error: ConnectError
+    readonly retryInMillis: number
+  }
+  | {
+    readonly _tag: "Disconnected"
+    readonly endpoint: string
+    readonly connection: string
+    readonly error: ConnectError
+    readonly inFlight: number
+  }
+  | { readonly _tag: "Closed"; readonly endpoint: string; readonly connection: string; readonly why: CloseReason }
+  /** Nothing was heard while a call was overdue: it is not picked until it speaks. */
+  | { readonly _tag: "Quarantined"; readonly endpoint: string; readonly connection: string; readonly silentMillis: number }
+  /** A quarantined connection spoke. */
+  | { readonly _tag: "Recovered"; readonly endpoint: string; readonly connection: string; readonly silentMillis: number }
+  | { readonly _tag: "PickSet"; readonly ready: ReadonlyArray<string> }
+  | {
+    readonly _tag: "Ejected"
+    readonly endpoint: string
+    readonly rule: string
+    readonly value: number
+    readonly limit: number
+  }
+  | { readonly _tag: "Readmitted"; readonly endpoint: string }
+  | { readonly _tag: "Panic"; readonly on: boolean; readonly usable: number; readonly ready: number }
+  | { readonly _tag: "Saturated"; readonly waiting: number }
+  | { readonly _tag: "Drained"; readonly report: DrainReport }
+
+/** What a listener is handed. `seq` has no gaps within a cluster, so that a reader knows what it missed. */
+export interface Envelope {
+  readonly seq: number
+  readonly cluster: string
+  readonly monotonicMillis: number
+  readonly wallMillis: number
+  readonly event: Event
+}
+
+/** Where the events of a cluster go, beside its own stream. Synchronous listeners miss none. */
+export interface Events {
+  readonly publish: (envelope: Envelope) => void
+  readonly listen: (listener: (envelope: Envelope) => void) => Effect.Effect<void, never, Scope.Scope>
+}
+
+/**
+ * The bus for all clusters of a program. Its default drops everything.
+ *
+ * **Gotchas**: read when a cluster is made; provide it to the layer, not inside the program.
+ */
+export const Events: Context.Reference<Events> = Context.Reference<Events>("hawser/Events", {
+  defaultValue: () => ({ publish: () => {}, listen: () => Effect.void })
+})
+
+/**
+ * A bus that hands each event to its listeners at once, in order. A listener that throws is left out from then on.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Event } from "@hawser/core"
+ *
+ * const bus = Event.makeEvents()
+ * const seen: Array<string> = []
+ * const program = Effect.scoped(Effect.gen(function*() {
+ *   yield* bus.listen((envelope) => { seen.push(envelope.event._tag) })
+ *   bus.publish({ seq: 0, cluster: "c", monotonicMillis: 0, wallMillis: 0, event: { _tag: "Saturated", waiting: 3 } })
+ * }))
+ * Effect.runSync(program)
+ * seen // => ["Saturated"]
+ * ```
+ */
+export const makeEvents = (): Events => {
+  let listeners: ReadonlyArray<(envelope: Envelope) => void> = []
+  const remove = (listener: (envelope: Envelope) => void) => {
+    listeners = listeners.filter((l) => l !== listener)
+  }
+  return {
+    publish: (envelope) => {
+      for (const listener of listeners) {
+        try {
+          listener(envelope)
+        } catch {
+          remove(listener)
+        }
+      }
+    },
+    listen: (listener) =>
+      Effect.asVoid(Effect.acquireRelease(
+        Effect.sync(() => {
+          listeners = [...listeners, listener]
+        }),
+        () => Effect.sync(() => remove(listener))
+      ))
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * One connection from Ready to closed: its permits, the borrows in flight, and what was heard from the peer.
+ *
+ * It is used once. It never dials, and it never decides: its subchannel and the silence detector do.
+ */
+import type * as Scope from "effect/Scope"
+import type { Demand } from "./Demand.ts"
+import type { Endpoint } from "./Endpoint.ts"
+import type { MethodEstimates } from "./Estimate.ts"
+import { Full, type Lease, type LeaseObserver, type LoadReport, type Refusal } from "./Lease.ts"
+import type { Outcome } from "./Outcome.ts"
+import type { Session } from "./Session.ts"
+
+/** Who is told what happens on a connection. */
+export interface LiveOwner<C> {
+  /** A permit came back, and every observer knows. */
+  returned(live: LiveConnection<C>): void
+  /** A borrower found the connection broken. */
+  broken(live: LiveConnection<C>): void
+}
+
+/** What a connection needs besides its session. */
+export interface LiveOptions<C> {
+  readonly endpoint: Endpoint
+  readonly id: string
+  readonly session: Session<C>
+  readonly scope: Scope.Closeable
+  readonly owner: LiveOwner<C>
+  readonly methods: MethodEstimates
+  /** The configured limit of borrows, if any. */
+  readonly maxStreams: number
+  readonly now: () => number
+}
+
+/** One connection from Ready to closed. */
+export class LiveConnection<C> {
+  readonly connection: C
+  readonly endpoint: Endpoint
+  readonly id: string
+  readonly session: Session<C>
+  readonly scope: Scope.Closeable
+  readonly openedAt: number
+  readonly now: () => number
+  /** False from the moment at which no borrow may start: ended, broken, surplus or replaced. */
+  lending = true
+  /** When it was put aside for silence. */
+  quarantinedAt: number | undefined = undefined
+  inFlight = 0
+  answered = 0
+  failed = 0
+  /** The borrows that can be overdue, oldest first. */
+  oldest: LiveLease<C> | undefined = undefined
+  private newest: LiveLease<C> | undefined = undefined
+  private repliedAt: number
+  private readonly owner: LiveOwner<C>
+  private readonly methods: MethodEstimates
+  private readonly maxStreams: number
+
+  constructor(options: LiveOptions<C>) {
+    this.connection = options.session.connection
+    this.session = options.session
+    this.endpoint = options.endpoint
+    this.id = options.id
+    this.scope = options.scope
+    this.owner = options.owner
+    this.methods = options.methods
+    this.maxStreams = options.maxStreams
+    this.now = options.now
+    this.openedAt = options.now()
+    this.repliedAt = this.openedAt
+  }
+
+  /** How many borrows at once, now. */
+  limit(): number {
+    return Math.min(this.session.limit(), this.maxStreams)
+  }
+
+  /** Whether a borrow could start now. */
+  hasRoom(): boolean {
+    return this.lending && this.inFlight < this.limit()
+  }
+
+  /** When the peer was last heard. */
+  heardAt(): number {
+    return Math.max(this.session.heardAt(), this.repliedAt)
+  }
+
+  lease(demand: Demand): Lease<C> | Refusal<never> {
+    if (!this.hasRoom()) return Full
+    const lease = new LiveLease(this, demand, this.now())
+    this.inFlight++
+    if (demand.method !== undefined) this.link(lease)
+    return lease
+  }
+
+  /** Books a release: counts first, so that whoever is woken sees them lowered. */
+  book(lease: LiveLease<C>, outcome: Outcome, millis: number, now: number): void {
+    this.inFlight--
+    const method = lease.demand.method
+    if (method !== undefined) this.unlink(lease)
+    if (outcome === "Success" || outcome === "Overloaded") {
+      this.answered++
+      this.repliedAt = now
+      // An answer that was held up by a silent path says nothing about the method.
+      if (method !== undefined && this.quarantinedAt === undefined) this.methods.add(method, millis, now)
+    } else if (outcome !== "Neutral") {
+      this.failed++
+      if (outcome === "Broken") {
+        this.lending = false
+        this.owner.broken(this)
+      }
+    }
+  }
+
+  /** Last step of a release. */
+  settle(): void {
+    this.owner.returned(this)
+  }
+
+  /** Tells every borrower that can be overdue that this path is given up. */
+  giveUp(): void {
+    const demands: Array<Demand> = []
+    for (let l = this.oldest; l !== undefined; l = l.next) demands.push(l.demand)
+    for (const demand of demands) demand.lost?.()
+  }
+
+  private link(lease: LiveLease<C>): void {
+    lease.prev = this.newest
+    if (this.newest === undefined) this.oldest = lease
+    else this.newest.next = lease
+    this.newest = lease
+  }
+
+  private unlink(lease: LiveLease<C>): void {
+    if (lease.prev === undefined) this.oldest = lease.next
+    else lease.prev.next = lease.next
+    if (lease.next === undefined) this.newest = lease.prev
+    else lease.next.prev = lease.prev
+    lease.prev = lease.next = undefined
+  }
+}
+
+/** The lease of a live connection. */
+export class LiveLease<C> implements Lease<C> {
+  declare readonly _tag: "Lease"
+  readonly connection: C
+  readonly endpoint: Endpoint
+  readonly id: string
+  readonly startedAt: number
+  readonly demand: Demand
+  prev: LiveLease<C> | undefined = undefined
+  next: LiveLease<C> | undefined = undefined
+  private live: LiveConnection<C> | undefined
+  private respondedAt = -1
+  private first: LeaseObserver | undefined = undefined
+  private rest: Array<LeaseObserver> | undefined = undefined
+
+  constructor(live: LiveConnection<C>, demand: Demand, startedAt: number) {
+    this.live = live
+    this.demand = demand
+    this.connection = live.connection
+    this.endpoint = live.endpoint
+    this.id = live.id
+    this.startedAt = startedAt
+  }
+
+  observe(observer: LeaseObserver): void {
+    if (this.first === undefined) this.first = observer
+    else if (this.rest === undefined) this.rest = [observer]
+    else this.rest.push(observer)
+  }
+
+  responded(): void {
+    if (this.respondedAt < 0 && this.live !== undefined) this.respondedAt = this.live.now()
+  }
+
+  release(outcome: Outcome, report?: LoadReport): void {
+    const live = this.live
+    if (live === undefined) return
+    this.live = undefined
+    const now = live.now()
+    const millis = (this.respondedAt < 0 ? now : this.respondedAt) - this.startedAt
+    live.book(this, outcome, millis, now)
+    if (this.first !== undefined) this.first.released(this, outcome, millis, report)
+    if (this.rest !== undefined) for (const o of this.rest) o.released(this, outcome, millis, report)
+    live.settle()
+  }
+}
+Object.defineProperty(LiveLease.prototype, "_tag", { value: "Lease", enumerable: true })

@@ -1,0 +1,56 @@
+/**
+ * Power of two choices over peak-EWMA latency: the default.
+ *
+ * Two members are drawn, the cheaper one lends: cost is latency × (in flight + 1). It is as good as looking at all of
+ * them, at the price of two looks, and no herd forms on the cheapest.
+ */
+import type { Member } from "./Member.ts"
+import { firstWithRoom, type Picker, type Policy } from "./Policy.ts"
+
+/**
+ * P2C peak-EWMA (Finagle; Mitzenmacher).
+ *
+ * ```ts import.meta.vitest
+ * import { PeakEwma } from "@hawser/core"
+ *
+ * PeakEwma.policy.name // => "p2c_peak_ewma"
+ * ```
+ */
+export const policy: Policy = {
+  name: "p2c_peak_ewma",
+  picker: <C, E>(members: ReadonlyArray<Member<C, E>>, random: () => number): Picker<C, E> => {
+    const n = members.length
+    if (n === 1) {
+      const only = members[0]!
+      return (demand) => only.lease(demand)
+    }
+    return (demand, now) => {
+      const i = Math.floor(random() * n)
+      let j = Math.floor(random() * (n - 1))
+      if (j >= i) j++
+      const a = members[i]!
+      const b = members[j]!
+      const chosen = demand.avoid === undefined
+        ? cheaper(a, b, now)
+        : cheapestOutside(members, demand.avoid, now) ?? cheaper(a, b, now)
+      const out = chosen.lease(demand)
+      return out._tag === "Lease" ? out : firstWithRoom(members, i, demand)
+    }
+  }
+}
+
+const cheaper = <C, E>(a: Member<C, E>, b: Member<C, E>, now: number): Member<C, E> =>
+  a.cost(now) <= b.cost(now) ? a : b
+
+/** A second attempt is rare: it may look at everybody. */
+const cheapestOutside = <C, E>(
+  members: ReadonlyArray<Member<C, E>>,
+  avoid: ReadonlySet<string>,
+  now: number
+): Member<C, E> | undefined => {
+  let best: Member<C, E> | undefined
+  for (const m of members) {
+    if (!avoid.has(m.name) && (best === undefined || m.cost(now) < best.cost(now))) best = m
+  }
+  return best
+}

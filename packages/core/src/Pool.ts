@@ -1,0 +1,215 @@
+/**
+ * The connections to one endpoint: between a minimum and a maximum of subchannels.
+ *
+ * A second connection is worth its price only where a stream limit is in the way, so a pool starts with its minimum, opens
+ * one more when nine tenths of its permits are taken, and gives one back after a minute in which it was not needed.
+ * Within the pool, the connection with the fewest borrows lends.
+ */
+import type { ConnectError } from "./ConnectError.ts"
+import { best, type Connectivity } from "./Connectivity.ts"
+import type { Demand } from "./Demand.ts"
+import { type Endpoint, name } from "./Endpoint.ts"
+import type { CloseReason, DialReason } from "./Event.ts"
+import { Full, type Lease, Pending, type Refusal } from "./Lease.ts"
+import type { LiveConnection } from "./LiveConnection.ts"
+import { Subchannel, type SubchannelOptions } from "./Subchannel.ts"
+import { type Snapshot, UpstreamBase } from "./Upstream.ts"
+
+/** The share of its permits at which a pool opens one more connection. */
+const pressure = 0.9
+
+/** What a pool needs. */
+export interface PoolOptions<C> extends SubchannelOptions<C> {
+  readonly min: number
+  readonly max: number
+}
+
+/** The connections to one endpoint. */
+export class Pool<C> extends UpstreamBase<C, ConnectError> {
+  readonly endpoint: Endpoint
+  subchannels: ReadonlyArray<Subchannel<C>> = []
+  /** The most borrows at once since the last `shrink`. */
+  private peak = 0
+  /** The subchannel that was opened beyond the maximum, to replace a silent one. */
+  private extra: Subchannel<C> | undefined = undefined
+  private state: Connectivity = "Idle"
+  private silent = false
+  private closed = false
+  private readonly retired = new Set<Subchannel<C>>()
+  private readonly options: PoolOptions<C>
+
+  constructor(endpoint: Endpoint, options: PoolOptions<C>) {
+    super()
+    this.endpoint = endpoint
+    this.options = options
+  }
+
+  /** Dials the minimum. */
+  start(): void {
+    while (this.subchannels.length < this.options.min) this.add("Min")
+  }
+
+  lease(demand: Demand): Lease<C> | Refusal<ConnectError> {
+    const chosen = this.emptiest(false) ?? this.emptiest(true)
+    if (chosen === undefined) return this.refuse(demand)
+    const lease = chosen.lease(demand)
+    if (lease._tag === "Lease" && chosen.inFlight >= chosen.limit() * pressure) this.grow()
+    if (this.subchannels.length > this.options.min) this.peak = Math.max(this.peak, this.load())
+    return lease
+  }
+  connectivity(): Connectivity {
+    return this.state
+  }
+  /** Every connection that lends is put aside for silence. */
+  override penalised(): boolean {
+    return this.silent
+  }
+  load(): number {
+    let n = 0
+    for (let i = 0; i < this.subchannels.length; i++) n += this.subchannels[i]!.load()
+    return n
+  }
+  override oldestSince(): number {
+    let oldest = Infinity
+    for (let i = 0; i < this.subchannels.length; i++) {
+      const since = this.subchannels[i]!.oldestSince()
+      if (since < oldest) oldest = since
+    }
+    return oldest
+  }
+  snapshot(): Snapshot {
+    return {
+      kind: "pool",
+      name: name(this.endpoint),
+      connectivity: this.state,
+      inFlight: this.load(),
+      details: { connections: this.connections().length, min: this.options.min, max: this.options.max },
+      children: this.subchannels.map((s) => s.snapshot())
+    }
+  }
+
+  /** The connections that lend, those put aside included. */
+  connections(): Array<LiveConnection<C>> {
+    const out: Array<LiveConnection<C>> = []
+    for (const s of this.subchannels) if (s.current?.lending === true) out.push(s.current)
+    return out
+  }
+
+  /** The longest of the last successful dials, in milliseconds. */
+  connectMillis(): number {
+    return this.subchannels.reduce((a, s) => Math.max(a, s.connectMillis ?? 0), 0)
+  }
+
+  /** Opens one connection beyond the maximum, to stand in for a silent one. */
+  replace(): Subchannel<C> | undefined {
+    if (this.closed || this.extra !== undefined) return undefined
+    this.extra = this.add("Replace")
+    return this.extra
+  }
+
+  /** Gives up a subchannel: it lends and dials no more, and closes after its last borrow. */
+  remove(subchannel: Subchannel<C>, why: CloseReason): void {
+    if (!this.subchannels.includes(subchannel)) return
+    this.subchannels = this.subchannels.filter((s) => s !== subchannel)
+    this.retired.add(subchannel)
+    // Whichever of the two goes, the pool is back within its maximum.
+    this.extra = undefined
+    subchannel.retire(why)
+    this.forgetRetired()
+    this.update()
+  }
+
+  /** Gives one connection back that the peak since the last call did not need. */
+  shrink(): void {
+    const peak = this.peak
+    this.peak = this.load()
+    const { min } = this.options
+    const n = this.subchannels.length
+    if (n <= min || this.extra !== undefined) return
+    const last = this.subchannels[n - 1]!
+    const limit = last.current?.limit() ?? 0
+    let rest = 0
+    for (const live of this.connections()) rest += live.limit()
+    // With a margin below the mark at which it would open again.
+    if (peak < (rest - limit) * pressure * 0.75) this.remove(last, "Surplus")
+  }
+
+  /** Whether a connection is put aside has changed. */
+  update(): void {
+    this.state = this.closed
+      ? "Shutdown"
+      : this.subchannels.length === 0
+      ? "Idle"
+      : best(this.subchannels.map((s) => s.connectivity()))
+    const live = this.connections()
+    this.silent = live.length > 0 && live.every((c) => c.quarantinedAt !== undefined)
+    this.changed()
+  }
+
+  /** All subchannels, those that only drain included. */
+  all(): Array<Subchannel<C>> {
+    return [...this.subchannels, ...this.retired]
+  }
+
+  /** No new borrow and no new dial from here on; for the end of the cluster. */
+  stop(): void {
+    this.closed = true
+    this.update()
+  }
+
+  private emptiest(quarantined: boolean): LiveConnection<C> | undefined {
+    let out: LiveConnection<C> | undefined
+    const subchannels = this.subchannels
+    for (let i = 0; i < subchannels.length; i++) {
+      const live = subchannels[i]!.current
+      if (
+        live !== undefined && (live.quarantinedAt !== undefined) === quarantined && live.hasRoom() &&
+        (out === undefined || live.inFlight < out.inFlight)
+      ) out = live
+    }
+    return out
+  }
+
+  private refuse(demand: Demand): Refusal<ConnectError> {
+    if (this.state === "Ready") {
+      this.grow()
+      return Full
+    }
+    if (this.state === "Idle") this.add("Demand")
+    const first = this.subchannels[0]
+    if (first === undefined) return Pending
+    const out = first.lease(demand)
+    return out._tag === "Lease" ? Full : out
+  }
+
+  private grow(): void {
+    const n = this.subchannels.length - (this.extra === undefined ? 0 : 1)
+    if (this.closed || n >= this.options.max) return
+    // One dial at a time, and none while the endpoint turns connections away.
+    for (const s of this.subchannels) if (s.connectivity() !== "Ready") return
+    this.add("Demand")
+  }
+
+  private add(why: DialReason): Subchannel<C> {
+    const subchannel = new Subchannel(this.endpoint, why, this.options)
+    this.subchannels = [...this.subchannels, subchannel]
+    let last = subchannel.connectivity()
+    subchannel.subscribe(() => {
+      const now = subchannel.connectivity()
+      if (now !== last) {
+        last = now
+        this.update()
+      } else {
+        if (now === "Shutdown") this.forgetRetired()
+        this.changed()
+      }
+    })
+    this.update()
+    subchannel.start()
+    return subchannel
+  }
+
+  private forgetRetired(): void {
+    for (const s of this.retired) if (s.draining.size === 0) this.retired.delete(s)
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * How many second tries a client may afford.
+ *
+ * Why a budget and not only a number of attempts: three attempts each are harmless for one unlucky call and three times
+ * the load for a service that is already down. A budget allows the first and stops the second. It never delays and never
+ * queues: it says no.
+ */
+import { Issues } from "./OptionsError.ts"
+
+/** The parameters of a budget. Defaults are Finagle's. */
+export interface RetryBudgetOptions {
+  /** Retries per call, from 0 to 1000. Default 0.2. */
+  readonly ratio?: number | undefined
+  /** Retries per second that are always allowed, so that a client with little traffic may retry at all. Default 10. */
+  readonly minPerSecond?: number | undefined
+  /** How long a call counts, in seconds, from 1 to 600. Default 10. */
+  readonly windowSeconds?: number | undefined
+}
+
+/** Shared by everything that sends again: retries, hedges, resumed streams. Times are monotonic milliseconds. */
+export interface RetryBudget {
+  /** A call began. Once per call, not per attempt. */
+  deposit(now: number): void
+  /** Takes one retry, if there is one. */
+  withdraw(now: number): boolean
+  /** How many retries could be taken now. */
+  balance(now: number): number
+}
+
+const slices = 10
+
+class Windowed implements RetryBudget {
+  private readonly ratio: number
+  private readonly reserve: number
+  private readonly width: number
+  private readonly deposits = new Float64Array(slices)
+  private readonly withdrawals = new Float64Array(slices)
+  private deposited = 0
+  private withdrawn = 0
+  private slice = -Infinity
+
+  constructor(ratio: number, minPerSecond: number, windowSeconds: number) {
+    this.ratio = ratio
+    this.reserve = minPerSecond * windowSeconds
+    this.width = (windowSeconds * 1000) / slices
+  }
+
+  deposit(now: number): void {
+    this.turn(now)
+    this.deposits[this.slice % slices]! += 1
+    this.deposited += 1
+  }
+
+  withdraw(now: number): boolean {
+    if (this.balance(now) < 1) return false
+    this.withdrawals[this.slice % slices]! += 1
+    this.withdrawn += 1
+    return true
+  }
+
+  balance(now: number): number {
+    this.turn(now)
+    return this.reserve + this.deposited * this.ratio - this.withdrawn
+  }
+
+  /** Forgets the slices that have left the window. */
+  private turn(now: number): void {
+    const slice = Math.max(0, Math.floor(now / this.width))
+    if (slice <= this.slice) return
+    const first = Math.max(this.slice + 1, slice - slices + 1, 0)
+    for (let s = first; s <= slice; s++) {
+      const i = s % slices
+      this.deposited -= this.deposits[i]!
+      this.withdrawn -= this.withdrawals[i]!
+      this.deposits[i] = 0
+      this.withdrawals[i] = 0
+    }
+    this.slice = slice
+  }
+}
+
+/**
+ * Makes a budget: in any window, at most `ratio` × calls + `minPerSecond` × window retries. Throws an `OptionsError` for
+ * values out of bounds.
+ *
+ * ```ts import.meta.vitest
+ * import { RetryBudget } from "@hawser/core"
+ *
+ * const budget = RetryBudget.make({ ratio: 0.5, minPerSecond: 0 })
+ * budget.withdraw(0) // => false
+ * budget.deposit(0)
+ * budget.deposit(0)
+ * budget.withdraw(1) // => true
+ * budget.withdraw(2) // => false
+ * ```
+ */
+export const make = (options: RetryBudgetOptions = {}): RetryBudget => {
+  const { ratio = 0.2, minPerSecond = 10, windowSeconds = 10 } = options
+  const issues = new Issues()
+  issues.check(ratio >= 0 && ratio <= 1000, "ratio", "a number from 0 to 1000", ratio)
+  issues.check(minPerSecond >= 0 && minPerSecond <= 1e6, "minPerSecond", "a number from 0 to 1,000,000", minPerSecond)
+  issues.check(windowSeconds >= 1 && windowSeconds <= 600, "windowSeconds", "a number from 1 to 600", windowSeconds)
+  issues.throwIfAny()
+  return new Windowed(ratio, minPerSecond, windowSeconds)
+}

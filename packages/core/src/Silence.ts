@@ -1,0 +1,189 @@
+/**
+ * Finds connections that are dead without saying so, and does not ask them.
+ *
+ * Evidence is traffic that anybody can see: a call is overdue, measured by what its method usually takes, and nothing was
+ * heard on its connection for that long. Such a connection is put aside at once (reversible: any word lifts it) and one
+ * replacement is dialled. If the replacement answers, the old path is dead and what can be sent again is; if it does not
+ * even become Ready, the endpoint is silent and is ejected. No ping, no probe call: servers punish those. A slow handler
+ * costs nothing once it is known, and a stall of this process proves nothing.
+ */
+import type { Balancer } from "./Balancer.ts"
+import { name } from "./Endpoint.ts"
+import type { MethodEstimates } from "./Estimate.ts"
+import type { Event } from "./Event.ts"
+import type { LiveConnection, LiveLease } from "./LiveConnection.ts"
+import type { Pool } from "./Pool.ts"
+import type { Subchannel } from "./Subchannel.ts"
+
+/** A call is overdue after so many times what its method takes. */
+const factor = 4
+/** The same on a connection that was idle: NATs and firewalls forget idle connections. */
+const idleFactor = 2
+const idleMillis = 60_000
+/** At most one replacement per endpoint in this time. */
+const replaceEveryMillis = 10_000
+/** A replacement has this long to become Ready, or three times what a dial took. */
+const readyWithinMillis = 500
+const readyWithinDials = 3
+/** At most this share of the endpoints is ejected. */
+const maxEjected = 0.5
+
+/** What the detector needs. */
+export interface SilenceOptions<C, E> {
+  readonly atLeastMillis: number
+  readonly pools: ReadonlyArray<Pool<C>>
+  readonly balancer: Balancer<C, E>
+  readonly methods: MethodEstimates
+  readonly publish: (event: Event) => void
+}
+
+/** What is known about one endpoint. */
+class Suspicion<C> {
+  readonly pool: Pool<C>
+  /** When a replacement was last dialled. */
+  replacedAt = -Infinity
+  replacement: Subchannel<C> | undefined = undefined
+  /** By when the replacement must be Ready. */
+  readyBy = Infinity
+  ejected = false
+
+  constructor(pool: Pool<C>) {
+    this.pool = pool
+  }
+}
+
+/** Finds connections that are dead without saying so. */
+export class Silence<C, E> {
+  private readonly suspicions: ReadonlyArray<Suspicion<C>>
+  private readonly options: SilenceOptions<C, E>
+  /** Silence before this is our own. */
+  private listeningSince = -Infinity
+
+  constructor(options: SilenceOptions<C, E>) {
+    this.options = options
+    this.suspicions = options.pools.map((pool) => new Suspicion(pool))
+  }
+
+  /** Looks at every connection. Called every 50 ms while there are borrows in flight or suspicions. */
+  tick(now: number, stalled: boolean): void {
+    if (stalled) this.listeningSince = now
+    for (const suspicion of this.suspicions) {
+      this.listen(suspicion, now)
+      this.judge(suspicion, now)
+    }
+  }
+
+  /** Whether somebody is under suspicion, so that the ticks must go on. */
+  busy(): boolean {
+    return this.suspicions.some((s) => s.ejected || s.replacement !== undefined)
+  }
+
+  /** Puts connections aside, and takes them back when they speak. */
+  private listen(suspicion: Suspicion<C>, now: number): void {
+    const { pool } = suspicion
+    for (const subchannel of pool.subchannels) {
+      const live = subchannel.current
+      if (live === undefined || !live.lending) continue
+      const heard = live.heardAt()
+      if (live.quarantinedAt === undefined) {
+        if (now - heard < this.options.atLeastMillis || !this.overdue(live, heard, now)) continue
+        live.quarantinedAt = now
+        this.tell({ _tag: "Quarantined", endpoint: name(pool.endpoint), connection: live.id, silentMillis: now - heard })
+        pool.update()
+      } else if (heard > live.quarantinedAt) {
+        const silentMillis = now - live.quarantinedAt
+        live.quarantinedAt = undefined
+        this.tell({ _tag: "Recovered", endpoint: name(pool.endpoint), connection: live.id, silentMillis })
+        pool.update()
+      }
+    }
+  }
+
+  /** A call should have been answered, and nothing at all was heard for that long. */
+  private overdue(live: LiveConnection<C>, heard: number, now: number): boolean {
+    for (let lease = live.oldest; lease !== undefined; lease = lease.next) {
+      const limit = this.patience(lease, heard)
+      const since = Math.max(lease.startedAt, heard, this.listeningSince)
+      if (now - since >= limit) return true
+    }
+    return false
+  }
+
+  private patience(lease: LiveLease<C>, heard: number): number {
+    const { demand } = lease
+    const estimate = demand.method === undefined ? undefined : this.options.methods.get(demand.method)
+    const usual = estimate === undefined
+      ? (demand.deadline - lease.startedAt) / 2
+      : estimate * (lease.startedAt - heard > idleMillis ? idleFactor : factor)
+    return Math.max(this.options.atLeastMillis, usual)
+  }
+
+  /** Replaces, ejects and readmits. */
+  private judge(suspicion: Suspicion<C>, now: number): void {
+    const { pool, replacement } = suspicion
+    const silent = pool.subchannels.filter((s) => s.current?.quarantinedAt !== undefined)
+    const spoke = pool.subchannels.some((s) => s.current !== undefined && s.current.quarantinedAt === undefined)
+    if (suspicion.ejected && (spoke || silent.length === 0)) {
+      suspicion.ejected = false
+      this.tell({ _tag: "Readmitted", endpoint: name(pool.endpoint) })
+    }
+    if (silent.length === 0) {
+      this.settle(suspicion)
+      return
+    }
+    if (replacement === undefined) {
+      if (!suspicion.ejected && now - suspicion.replacedAt >= replaceEveryMillis) this.replace(suspicion, now)
+      return
+    }
+    const fresh = replacement.current
+    if (fresh !== undefined && fresh.quarantinedAt === undefined) {
+      // Ready is a sign of life, an answer is the proof: the endpoint works, the old path does not.
+      for (const old of silent) {
+        if (fresh.answered > 0 || old.current!.inFlight === 0) {
+          old.current!.giveUp()
+          pool.remove(old, "Replaced")
+        }
+      }
+    } else if (now >= suspicion.readyBy || fresh !== undefined) {
+      this.eject(suspicion, silent, now)
+    }
+  }
+
+  private replace(suspicion: Suspicion<C>, now: number): void {
+    const { pool } = suspicion
+    suspicion.replacement = pool.replace()
+    if (suspicion.replacement === undefined) return
+    suspicion.replacedAt = now
+    suspicion.readyBy = now + Math.max(readyWithinMillis, readyWithinDials * pool.connectMillis())
+  }
+
+  /** Nobody is silent: the replacement is one too many, or has become the connection. */
+  private settle(suspicion: Suspicion<C>): void {
+    const { pool, replacement } = suspicion
+    if (replacement === undefined) return
+    suspicion.replacement = undefined
+    suspicion.readyBy = Infinity
+    if (pool.subchannels.length < 2) return
+    const works = replacement.connectivity() === "Ready"
+    const dead = works ? pool.subchannels.find((s) => s.connectivity() !== "Ready") : undefined
+    pool.remove(dead ?? replacement, "Surplus")
+  }
+
+  /** The whole endpoint is silent: what can be sent again goes elsewhere. */
+  private eject(suspicion: Suspicion<C>, silent: ReadonlyArray<Subchannel<C>>, now: number): void {
+    if (suspicion.ejected) return
+    const all = this.suspicions.length
+    const ejected = this.suspicions.filter((s) => s.ejected).length
+    const elsewhere = this.options.balancer.usable().length > 0
+    if (elsewhere) for (const s of silent) s.current!.giveUp()
+    if (all === 1 || (ejected + 1) / all > maxEjected) return
+    suspicion.ejected = true
+    const since = Math.min(...silent.map((s) => s.current?.heardAt() ?? now))
+    const limit = Math.round(suspicion.readyBy - suspicion.replacedAt)
+    this.tell({ _tag: "Ejected", endpoint: name(suspicion.pool.endpoint), rule: "silence", value: now - since, limit })
+  }
+
+  private tell(event: Event): void {
+    this.options.publish(event)
+  }
+}

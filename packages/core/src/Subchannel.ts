@@ -1,0 +1,267 @@
+/**
+ * One single-use connection after another to one endpoint.
+ *
+ * It dials with a timeout of its own, waits out failures on a Schedule that is measured from the start of the attempt,
+ * and starts that Schedule afresh only when a connection has proved itself: it lasted, or it answered. A server that
+ * accepts and closes is therefore not dialled in a spin. A connection that ends takes no more borrows at once; what is in
+ * flight on it runs on, and it is closed after the last one.
+ */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import { ConnectError } from "./ConnectError.ts"
+import type { Connectivity } from "./Connectivity.ts"
+import type { Demand } from "./Demand.ts"
+import { type Endpoint, name } from "./Endpoint.ts"
+import type { MethodEstimates } from "./Estimate.ts"
+import type { CloseReason, DialReason, Event } from "./Event.ts"
+import { type Lease, Pending, type Refusal } from "./Lease.ts"
+import { LiveConnection, type LiveOwner } from "./LiveConnection.ts"
+import type { Connector } from "./Session.ts"
+import { type Snapshot, UpstreamBase } from "./Upstream.ts"
+
+/** A connection that lasted this long has proved itself. */
+const provenMillis = 10_000
+
+/** The longest wait when the Schedule has nothing more to say: the cap of connection-backoff.md. */
+const lastResort = Duration.seconds(120)
+
+/** What subchannels share with their cluster. */
+export interface SubchannelOptions<C> {
+  readonly connector: Connector<C>
+  readonly connectTimeout: Duration.Duration
+  readonly reconnect: Schedule.Schedule<unknown, ConnectError>
+  /** The configured limit of borrows per connection; `Infinity` for none. */
+  readonly maxStreams: number
+  readonly methods: MethodEstimates
+  readonly now: () => number
+  readonly publish: (event: Event) => void
+  /** Forks into the cluster's scope. */
+  readonly run: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  /** The next connection number, unique within the cluster. */
+  readonly nextId: () => number
+}
+
+/** One single-use connection after another to one endpoint. */
+export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements LiveOwner<C> {
+  readonly endpoint: Endpoint
+  readonly why: DialReason
+  /** The connection that lends, or that is put aside for silence. */
+  current: LiveConnection<C> | undefined = undefined
+  /** Ended connections with borrows still in flight. */
+  readonly draining = new Set<LiveConnection<C>>()
+  lastError: ConnectError | undefined = undefined
+  /** How long the last successful dial took. */
+  connectMillis: number | undefined = undefined
+  private state: Connectivity = "Connecting"
+  private loop: Fiber.Fiber<void> | undefined = undefined
+  private readonly broke = Latch.makeUnsafe()
+  private readonly options: SubchannelOptions<C>
+
+  constructor(endpoint: Endpoint, why: DialReason, options: SubchannelOptions<C>) {
+    super()
+    this.endpoint = endpoint
+    this.why = why
+    this.options = options
+  }
+
+  /** Starts dialling. Once. */
+  start(): void {
+    this.loop = this.options.run(this.forever)
+  }
+
+  lease(demand: Demand): Lease<C> | Refusal<ConnectError> {
+    const current = this.current
+    if (current !== undefined && current.lending) return current.lease(demand)
+    if (this.state === "Shutdown") {
+      return { _tag: "Closed", error: new ConnectError({ reason: { _tag: "Closed" }, endpoint: name(this.endpoint) }) }
+    }
+    return this.state === "TransientFailure" && this.lastError !== undefined
+      ? { _tag: "Failing", error: this.lastError }
+      : Pending
+  }
+  connectivity(): Connectivity {
+    return this.state
+  }
+  override penalised(): boolean {
+    return this.current?.quarantinedAt !== undefined
+  }
+  load(): number {
+    let n = this.current?.inFlight ?? 0
+    for (const live of this.draining) n += live.inFlight
+    return n
+  }
+  override oldestSince(): number {
+    return this.current?.oldest?.startedAt ?? Infinity
+  }
+  snapshot(): Snapshot {
+    const live = this.current
+    const details: Record<string, string | number | boolean> = { draining: this.draining.size }
+    if (live !== undefined) {
+      Object.assign(details, {
+        limit: live.limit(),
+        answered: live.answered,
+        failed: live.failed,
+        quarantined: live.quarantinedAt !== undefined
+      })
+    } else if (this.lastError !== undefined) details["error"] = this.lastError.message
+    return {
+      kind: "subchannel",
+      name: live?.id ?? name(this.endpoint),
+      connectivity: this.state,
+      inFlight: this.load(),
+      details,
+      children: []
+    }
+  }
+
+  /** Lends no more and dials no more. Borrows in flight run on; the last one closes. */
+  retire(why: CloseReason): void {
+    if (this.state === "Shutdown") return
+    this.move("Shutdown")
+    this.loop?.interruptUnsafe()
+    const live = this.current
+    if (live === undefined) return
+    this.current = undefined
+    this.options.publish({ _tag: "Closed", endpoint: name(this.endpoint), connection: live.id, why })
+    this.end(live)
+  }
+
+  /** Closes every connection now. What still runs on them fails. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.retire("Drain")
+    const all = [...this.draining]
+    return Effect.andThen(
+      this.loop === undefined ? Effect.void : Fiber.interrupt(this.loop),
+      Effect.forEach(all, (live) => this.shut(live), { discard: true })
+    )
+  })
+
+  returned(live: LiveConnection<C>): void {
+    if (!live.lending && live.inFlight === 0 && this.draining.has(live)) this.options.run(this.shut(live))
+    this.changed()
+  }
+  broken(live: LiveConnection<C>): void {
+    if (live === this.current) this.broke.openUnsafe()
+  }
+
+  private move(to: Connectivity): void {
+    this.state = to
+    this.changed()
+  }
+
+  /** No more borrows on this connection; closed once nothing is in flight on it. */
+  private end(live: LiveConnection<C>): void {
+    live.lending = false
+    this.draining.add(live)
+    if (live.inFlight === 0) this.options.run(this.shut(live))
+  }
+
+  private shut(live: LiveConnection<C>): Effect.Effect<void> {
+    return Effect.suspend(() =>
+      this.draining.delete(live) ? Effect.uninterruptible(Scope.close(live.scope, Exit.void)) : Effect.void
+    )
+  }
+
+  /** Dials once. A connection that is not handed over is closed. */
+  private readonly dial: Effect.Effect<LiveConnection<C>, ConnectError> = Effect.uninterruptibleMask((restore) =>
+    Effect.gen({ self: this }, function*() {
+      const { connectTimeout, connector, maxStreams, methods, nextId, now } = this.options
+      const endpoint = this.endpoint
+      const startedAt = now()
+      const scope = yield* Scope.make()
+      const exit = yield* Effect.exit(restore(
+        Scope.provide(connector(endpoint), scope).pipe(
+          Effect.timeoutOrElse({
+            duration: connectTimeout,
+            orElse: () =>
+              Effect.fail(
+                new ConnectError({ reason: { _tag: "TimedOut", after: connectTimeout }, endpoint: name(endpoint) })
+              )
+          })
+        )
+      ))
+      if (Exit.isFailure(exit)) {
+        yield* Scope.close(scope, exit)
+        return yield* Effect.failCause(exit.cause)
+      }
+      const session = exit.value
+      const id = `${name(endpoint)}#${nextId()}`
+      const live = new LiveConnection({ endpoint, id, session, scope, owner: this, methods, maxStreams, now })
+      const unsubscribe = session.subscribe(() => this.changed())
+      yield* Scope.addFinalizer(scope, Effect.sync(unsubscribe))
+      this.ready(live, now() - startedAt)
+      return live
+    })
+  )
+
+  private ready(live: LiveConnection<C>, millis: number): void {
+    this.current = live
+    this.lastError = undefined
+    this.connectMillis = millis
+    this.broke.closeUnsafe()
+    this.options.publish({ _tag: "Connected", endpoint: name(this.endpoint), connection: live.id, millis })
+    this.move("Ready")
+  }
+
+  private lost(live: LiveConnection<C>, error: ConnectError): void {
+    this.current = undefined
+    this.lastError = error
+    const { id, inFlight } = live
+    this.options.publish({ _tag: "Disconnected", endpoint: name(this.endpoint), connection: id, error, inFlight })
+    this.end(live)
+    this.move("Connecting")
+  }
+
+  private readonly forever: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
+    const { now, publish, reconnect } = this.options
+    const endpoint = name(this.endpoint)
+    let step = yield* Schedule.toStep(reconnect)
+    let why = this.why
+    let delay = lastResort
+    while (this.state !== "Shutdown") {
+      const startedAt = now()
+      publish({ _tag: "Connecting", endpoint, why })
+      why = "Reconnect"
+      const exit = yield* Effect.exit(this.dial)
+      let error: ConnectError
+      if (Exit.isSuccess(exit)) {
+        const live = exit.value
+        error = yield* Effect.raceFirst(
+          live.session.ended,
+          Effect.as(this.broke.await, new ConnectError({ reason: { _tag: "Reset" }, endpoint }))
+        )
+        this.lost(live, error)
+        if (live.answered > 0 || now() - live.openedAt >= provenMillis) {
+          step = yield* Schedule.toStep(reconnect)
+          continue
+        }
+      } else {
+        if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
+        error = failure(exit.cause, endpoint)
+      }
+      delay = yield* Effect.match(step(now(), error), {
+        onSuccess: ([, next]) => next,
+        onFailure: () => delay
+      })
+      const wait = Math.max(0, Duration.toMillis(delay) - (now() - startedAt))
+      this.lastError = error
+      publish({ _tag: "ConnectFailed", endpoint, error, retryInMillis: wait })
+      this.move("TransientFailure")
+      yield* Effect.sleep(wait)
+    }
+  })
+}
+
+/** The typed error, or a defect of the connector as one: a dial never takes its fiber down. */
+const failure = (cause: Cause.Cause<ConnectError>, endpoint: string): ConnectError =>
+  Option.getOrElse(
+    Cause.findErrorOption(cause),
+    () => new ConnectError({ reason: { _tag: "Closed" }, endpoint, cause: Cause.squash(cause) })
+  )

@@ -1,0 +1,176 @@
+/**
+ * A channel opens calls. Everything that happens to a call as a call is middleware, `Channel → Channel`: deadlines,
+ * retries, metrics, authentication.
+ *
+ * The twin of effect's `HttpClient.With`. A channel knows nothing of connections; below the last middleware, the bridge
+ * takes a permit and sends.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import type { Pipeable } from "effect/Pipeable"
+import { pipeArguments } from "effect/Pipeable"
+import { hasProperty } from "effect/Predicate"
+import type * as Scope from "effect/Scope"
+import type { Call, Reply } from "./Call.ts"
+import type { RpcError } from "./RpcError.ts"
+
+const TypeId = "~hawser/Channel"
+
+/** The channel that clients call. */
+export interface Channel extends Channel.With<RpcError> {}
+
+/** Types of channels that fail and require otherwise. */
+export declare namespace Channel {
+  /** A channel that fails with `E` and requires `R`. */
+  export interface With<out E, out R = never> extends Pipeable {
+    readonly [TypeId]: typeof TypeId
+    /** One message out, one message back. */
+    readonly unary: <I, O>(call: Call<I, O>) => Effect.Effect<Reply<O>, E, R>
+  }
+}
+
+/** The channel that clients call, as a service. `Grpc.layer` provides it. */
+export const Channel: Context.Service<Channel, Channel> = Context.Service<Channel, Channel>("hawser/Channel")
+
+/** Whether a value is a channel. */
+export const isChannel = (u: unknown): u is Channel => hasProperty(u, TypeId)
+
+const Proto = {
+  [TypeId]: TypeId,
+  pipe() {
+    return pipeArguments(this, arguments)
+  }
+}
+
+/**
+ * A channel from its function.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Call, Channel, Metadata, Method } from "@hawser/grpc"
+ *
+ * const echo = Channel.make({
+ *   unary: (call) =>
+ *     Effect.succeed({
+ *       message: call.method.decode(call.method.encode(call.input)),
+ *       headers: Metadata.empty,
+ *       trailers: Metadata.empty,
+ *       connection: "here#1"
+ *     })
+ * })
+ * const method: Method.Method<string, string> = {
+ *   path: "/demo.Greeter/SayHello",
+ *   kind: "unary",
+ *   idempotency: "Unknown",
+ *   encode: (text) => new TextEncoder().encode(text),
+ *   decode: (bytes) => new TextDecoder().decode(bytes)
+ * }
+ * Effect.runSync(echo.unary(Call.make(method, "ada"))).message // => "ada"
+ * ```
+ */
+export const make = <E, R = never>(impl: Pick<Channel.With<E, R>, "unary">): Channel.With<E, R> =>
+  Object.assign(Object.create(Proto), { unary: impl.unary })
+
+/**
+ * Sees each call and decides what to send on, how often and when. `A` is the answer: opaque, it can only come from
+ * `next`, so that one middleware serves every kind of call.
+ */
+export interface Middleware<E, R, E2, R2> {
+  <I, O, A>(call: Call<I, O>, next: (call: Call<I, O>) => Effect.Effect<A, E, R>): Effect.Effect<A, E2, R2>
+}
+
+/**
+ * Wraps a channel. May add errors and requirements; both are inferred.
+ *
+ * **Details**: the last wrap is the outermost: it sees the call first. The result keeps `E` and `R` beside what the
+ * middleware adds; to change the error, use `mapError`.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Call, Channel } from "@hawser/grpc"
+ *
+ * const seen: Array<number> = []
+ * const channel = Channel.make({
+ *   unary: (call) => {
+ *     seen.push(call.priority)
+ *     return Effect.die("the end")
+ *   }
+ * })
+ * const bulk = channel.pipe(Channel.intercept((call, next) => next({ ...call, priority: 2 })))
+ * const method = { path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown" } as const
+ * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+ * Effect.runSyncExit(bulk.unary(Call.make({ ...method, ...codec }, "ada")))
+ * seen // => [2]
+ * ```
+ */
+export const intercept: {
+  <E, R, E2, R2>(
+    middleware: Middleware<E, R, E2, R2>
+  ): (self: Channel.With<E, R>) => Channel.With<E | E2, R | R2>
+  <E, R, E2, R2>(self: Channel.With<E, R>, middleware: Middleware<E, R, E2, R2>): Channel.With<E | E2, R | R2>
+} = dual(
+  2,
+  <E, R, E2, R2>(self: Channel.With<E, R>, middleware: Middleware<E, R, E2, R2>): Channel.With<E | E2, R | R2> =>
+    make<E | E2, R | R2>({ unary: (call) => middleware(call, self.unary) })
+)
+
+/** Changes the error of every call. */
+export const mapError: {
+  <E, E2>(f: (error: E) => E2): <R>(self: Channel.With<E, R>) => Channel.With<E2, R>
+  <E, R, E2>(self: Channel.With<E, R>, f: (error: E) => E2): Channel.With<E2, R>
+} = dual(
+  2,
+  <E, R, E2>(self: Channel.With<E, R>, f: (error: E) => E2): Channel.With<E2, R> =>
+    make<E2, R>({ unary: (call) => Effect.mapError(self.unary(call), f) })
+)
+
+/**
+ * Middleware as a layer over another layer's channel. What it requires is taken when the layer is built.
+ *
+ * **When to use**: to put middleware on a channel that comes from a layer, and to give it services of its own.
+ *
+ * **Details**: the caller's own context goes before that of the layer, so a call keeps its tracer, clock and deadline.
+ *
+ * ```ts import.meta.vitest
+ * import { Context, Effect, Layer } from "effect"
+ * import { Call, Channel } from "@hawser/grpc"
+ *
+ * class Tenant extends Context.Service<Tenant, { readonly id: string }>()("app/Tenant") {}
+ * const affinity = Channel.layerMiddleware((self) =>
+ *   Channel.intercept(self, (call, next) =>
+ *     Tenant.use(({ id }) => next({ ...call, affinity: { key: id, hard: false } })))
+ * )
+ * const base = Layer.succeed(Channel.Channel, Channel.make({ unary: (call) => Effect.die(call.affinity?.key) }))
+ * const layer = affinity.pipe(Layer.provide([base, Layer.succeed(Tenant, { id: "acme" })]))
+ * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+ * const call = Call.make({ path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown", ...codec }, "ada")
+ * const program = Channel.Channel.use((channel) => channel.unary(call)).pipe(Effect.provide(layer))
+ * Effect.runSync(Effect.catchDefect(program, Effect.succeed)) // => "acme"
+ * ```
+ */
+export const layerMiddleware = <R>(
+  f: (self: Channel) => Channel.With<RpcError, R>
+): Layer.Layer<Channel, never, Channel | Exclude<R, Scope.Scope>> =>
+  Layer.effect(
+    Channel,
+    Effect.contextWith((context: Context.Context<R | Channel>) => {
+      const { unary } = f(Context.get(context, Channel))
+      const merge = lastMerge(context)
+      return Effect.succeed(make<RpcError>({ unary: (call) => Effect.updateContext(unary(call), merge) }))
+    })
+  ) as Layer.Layer<Channel, never, Channel | Exclude<R, Scope.Scope>>
+
+// Calls of one fiber mostly bring the same context: the last merge is kept.
+const lastMerge = <R>(base: Context.Context<R>) => {
+  let from: Context.Context<never> | undefined
+  let merged: Context.Context<R> = base
+  return (own: Context.Context<never>): Context.Context<R> => {
+    if (own !== from) {
+      from = own
+      merged = Context.merge(base, own)
+    }
+    return merged
+  }
+}

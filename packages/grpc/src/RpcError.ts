@@ -1,0 +1,219 @@
+/**
+ * The error of a call: what happened, how far the call got, and where.
+ *
+ * `reason` says what, one tag per gRPC status. `progress` says whether the server may have acted on the call, which
+ * decides whether sending it again is safe. There is one class and one stack per failure; reasons are plain data, so
+ * that `Effect.catchReason("RpcError", "NotFound", …)` narrows them.
+ */
+import type { ConnectError } from "@hawser/core/ConnectError"
+import * as Data from "effect/Data"
+import { hasProperty } from "effect/Predicate"
+import type { Metadata } from "./Metadata.ts"
+
+const TypeId = "~hawser/RpcError"
+
+/**
+ * How far the call got. Conservative where it can't be proved.
+ *
+ * - `NotSent`: it never left this process.
+ * - `Refused`: the server's transport turned it away unprocessed.
+ * - `MaybeProcessed`: the server may have acted on it.
+ * - `Answered`: the gRPC server answered.
+ */
+export type Progress = "NotSent" | "Refused" | "MaybeProcessed" | "Answered"
+
+/** What the call was waiting for: a permit, a connection, the answer, or the rest of it. */
+export type Phase = "Queued" | "Connecting" | "Sent" | "Receiving"
+
+/** Who decided it: this client (its deadline, its queue, its limits) or the server. */
+export type By = "Us" | "Server"
+
+/** A reason that has only a text. */
+export interface Plain<out Tag extends string> {
+  readonly _tag: Tag
+  readonly details: string
+}
+
+/** The time was up. `phase` is what it was spent on last. */
+export interface DeadlineExceeded extends Plain<"DeadlineExceeded"> {
+  readonly phase: Phase
+  readonly by: By
+}
+
+/** `Us`: the wait queue is full, or a message is larger than our limit. `Server`: it has too much to do. */
+export interface ResourceExhausted extends Plain<"ResourceExhausted"> {
+  readonly by: By
+}
+
+/** No connection, or it was lost. `connect` says why, where that is known. */
+export interface Unavailable extends Plain<"Unavailable"> {
+  readonly connect: ConnectError | undefined
+}
+
+/** What happened: the gRPC status as plain tagged data. */
+export type RpcReason =
+  | Plain<"Cancelled">
+  | Plain<"Unknown">
+  | Plain<"InvalidArgument">
+  | DeadlineExceeded
+  | Plain<"NotFound">
+  | Plain<"AlreadyExists">
+  | Plain<"PermissionDenied">
+  | ResourceExhausted
+  | Plain<"FailedPrecondition">
+  | Plain<"Aborted">
+  | Plain<"OutOfRange">
+  | Plain<"Unimplemented">
+  | Plain<"Internal">
+  | Unavailable
+  | Plain<"DataLoss">
+  | Plain<"Unauthenticated">
+
+/** The tag of a reason: the name of a gRPC status other than OK. */
+export type Tag = RpcReason["_tag"]
+
+/** The status code of each reason, in order. OK is 0. */
+export const codes: Readonly<Record<Tag, number>> = {
+  Cancelled: 1,
+  Unknown: 2,
+  InvalidArgument: 3,
+  DeadlineExceeded: 4,
+  NotFound: 5,
+  AlreadyExists: 6,
+  PermissionDenied: 7,
+  ResourceExhausted: 8,
+  FailedPrecondition: 9,
+  Aborted: 10,
+  OutOfRange: 11,
+  Unimplemented: 12,
+  Internal: 13,
+  Unavailable: 14,
+  DataLoss: 15,
+  Unauthenticated: 16
+}
+
+const tags: ReadonlyArray<Tag | undefined> = [undefined, ...(Object.keys(codes) as Array<Tag>)]
+
+/** The reason's tag for a status code; `undefined` for 0 and for codes that do not exist. */
+export const tagOf = (code: number): Tag | undefined => tags[code]
+
+/** The status names of the gRPC documents, by code: what metrics are labelled with. */
+export const statusNames: ReadonlyArray<string> = tags.map((tag) =>
+  tag === undefined ? "OK" : tag.replace(/(?<=.)[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
+)
+
+/**
+ * A call that did not end in OK.
+ *
+ * **When to use**: catch all of it by `Effect.catchTag("RpcError", …)`, or one reason by
+ * `Effect.catchReason("RpcError", "NotFound", …)`. Ask `isUnsent` before doing a thing again that must not be done twice.
+ *
+ * **Details**: `method` is the full path; `attempts` is how often the call was tried; `waitedMillis` is the time in the
+ * wait queue; `endpoint` and `connection` say who had it last; `metadata` is what came with the status. Printed or
+ * serialised, it shows no metadata values but those of an allow-list.
+ *
+ * **Gotchas**: `reason.details` may be the server's own text.
+ *
+ * **Example** (What it prints)
+ *
+ * ```ts import.meta.vitest
+ * import { RpcError } from "@hawser/grpc"
+ *
+ * const error = RpcError.of(
+ *   "/demo.Greeter/SayHello",
+ *   { _tag: "Unavailable", details: "Connection refused", connect: undefined },
+ *   "NotSent",
+ *   { connection: "10.0.0.7:50051#3", attempts: 2 }
+ * )
+ * error.message // => "/demo.Greeter/SayHello: Unavailable Connection refused (NotSent, 10.0.0.7:50051#3, attempt 2)"
+ * error.isUnsent // => true
+ * ```
+ */
+export class RpcError extends Data.TaggedError("RpcError")<{
+  readonly reason: RpcReason
+  readonly method: string
+  readonly progress: Progress
+  readonly attempts: number
+  readonly waitedMillis: number
+  readonly endpoint?: string | undefined
+  readonly connection?: string | undefined
+  readonly metadata?: Metadata | undefined
+  readonly cause?: unknown
+}> {
+  get [TypeId](): typeof TypeId {
+    return TypeId
+  }
+  override get message(): string {
+    const { _tag, details } = this.reason
+    const where = this.connection ?? this.endpoint
+    const facts = [
+      this.progress,
+      ...(where === undefined ? [] : [where]),
+      ...(this.attempts > 1 ? [`attempt ${this.attempts}`] : [])
+    ]
+    return `${this.method}: ${_tag}${details === "" ? "" : ` ${details}`} (${facts.join(", ")})`
+  }
+  /** The gRPC status code. */
+  get code(): number {
+    return codes[this.reason._tag]
+  }
+  /** Whether the server can't have acted on it. */
+  get isUnsent(): boolean {
+    return this.progress === "NotSent" || this.progress === "Refused"
+  }
+  override toJSON(): unknown {
+    const { _tag, message, method, progress, attempts, waitedMillis, endpoint, connection } = this
+    const { details, ...rest } = this.reason
+    const reason = { ...rest, ...("connect" in rest ? { connect: rest.connect?.message } : {}), details }
+    const cause = this.cause instanceof Error ? this.cause.message : undefined
+    return {
+      _tag,
+      message,
+      reason,
+      method,
+      progress,
+      attempts,
+      waitedMillis,
+      endpoint,
+      connection,
+      metadata: this.metadata,
+      cause
+    }
+  }
+  // The default would print every field of the cause and of `reason`; this one says each thing once.
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    const metadata = this.metadata === undefined || this.metadata.size === 0 ? "" : `\n  ${String(this.metadata)}`
+    const cause = this.cause instanceof Error ? `\n  [cause]: ${this.cause.name}: ${this.cause.message}` : ""
+    return `${this.stack ?? `RpcError: ${this.message}`}${metadata}${cause}`
+  }
+}
+
+/** Whether a value is an `RpcError`. */
+export const isRpcError = (u: unknown): u is RpcError => hasProperty(u, TypeId)
+
+/** Whether the call that failed can't have been acted on: sending it again is safe, idempotent or not. */
+export const isUnsent = (error: RpcError): boolean => error.isUnsent
+
+/** What `of` fills in by itself: one attempt, no wait. */
+export interface Facts {
+  readonly attempts?: number | undefined
+  readonly waitedMillis?: number | undefined
+  readonly endpoint?: string | undefined
+  readonly connection?: string | undefined
+  readonly metadata?: Metadata | undefined
+  readonly cause?: unknown
+}
+
+/** Makes an `RpcError` for a method's path. */
+export const of = (method: string, reason: RpcReason, progress: Progress, facts: Facts = {}): RpcError =>
+  new RpcError({
+    reason,
+    method,
+    progress,
+    attempts: facts.attempts ?? 1,
+    waitedMillis: facts.waitedMillis ?? 0,
+    endpoint: facts.endpoint,
+    connection: facts.connection,
+    metadata: facts.metadata,
+    cause: facts.cause
+  })

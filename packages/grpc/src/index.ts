@@ -1,0 +1,6 @@
+export * as Call from "./Call.ts"
+export * as Channel from "./Channel.ts"
+export * as Metadata from "./Metadata.ts"
+export * as Method from "./Method.ts"
+export * as RpcError from "./RpcError.ts"
+export * as Status from "./Status.ts"

@@ -1,0 +1,46 @@
+/**
+ * The bars of the design that the bench measures, each with its own direction.
+ */
+export interface Rule {
+  readonly what: string
+  readonly holds: "atMost" | "atLeast"
+  readonly bar: number
+  /** The bar of `--quick`, where fewer rounds leave more noise. */
+  readonly quick?: number
+}
+
+export const rules = {
+  B1: {
+    what: "unary, Hawser's defaults: paired CPU, mean of the medians at 16 and 128",
+    holds: "atMost",
+    bar: 0.95,
+    quick: 1.05
+  },
+  B4: { what: "lease + release through the whole core at 1,000 endpoints, ns", holds: "atMost", bar: 400 },
+  B4b: { what: "the bridge's own cost per unary, ns", holds: "atMost", bar: 1000 },
+  B5: { what: "limit 100, 1,000 at once: handlers running in steady state", holds: "atLeast", bar: 360 },
+  B5x: { what: "the same: calls/s as a multiple of one raw channel's", holds: "atLeast", bar: 3.4 },
+  B5c: { what: "the same: connections opened", holds: "atMost", bar: 4 },
+  B6: { what: "no stream limit in the way: connections opened", holds: "atMost", bar: 1 },
+  B6x: { what: "the same: paired CPU, the worse of 16 and 128", holds: "atMost", bar: 1 },
+  B7: { what: "a waiting call: bytes of heap, fiber included", holds: "atMost", bar: 1200 },
+  B7b: { what: "cancelling 20,000 waiting calls, ms", holds: "atMost", bar: 100 },
+  B7c: { what: "the same per call, as a multiple of cancelling 5,000 (1 is linear)", holds: "atMost", bar: 2 }
+} as const satisfies Record<string, Rule>
+
+export type BarId = keyof typeof rules
+
+export interface Bar {
+  readonly id: BarId
+  readonly value: number
+  readonly bar: number
+  readonly ok: boolean
+}
+
+/** Judged as printed: three decimals. A value that is not a number meets no bar. */
+export const judge = (id: BarId, measured: number, quick: boolean): Bar => {
+  const rule: Rule = rules[id]
+  const value = Math.round(measured * 1000) / 1000
+  const bar = quick ? (rule.quick ?? rule.bar) : rule.bar
+  return { id, value, bar, ok: rule.holds === "atMost" ? value <= bar : value >= bar }
+}

@@ -1,0 +1,27 @@
+/** Hawser with nothing configured: one fiber per lane, or one `runPromise` per call. */
+import * as Client from "@hawser/grpc/Client"
+import * as Credentials from "@hawser/grpc/Credentials"
+import * as Grpc from "@hawser/grpc/Grpc"
+import * as Layer from "effect/Layer"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import { type Connect, promised } from "../client.ts"
+import { definition } from "../echo.ts"
+import { fibers } from "../fibers.ts"
+
+class Echo extends Client.Service<Echo>()("bench/Echo", definition, { idempotent: ["echo"] }) {}
+
+const open = async (address: string) => {
+  const channel = Grpc.layer({ target: `ipv4:${address}`, credentials: Credentials.insecure })
+  const runtime = ManagedRuntime.make(Echo.layer.pipe(Layer.provideMerge(channel)))
+  return { echo: await runtime.runPromise(Echo), runtime }
+}
+
+export const connect: Connect = async (address) => {
+  const { echo, runtime } = await open(address)
+  return fibers(echo.echo, runtime.runPromise)
+}
+
+export const connectPromise: Connect = async (address) => {
+  const { echo, runtime } = await open(address)
+  return promised((message) => runtime.runPromise(echo.echo(message)))
+}

@@ -1,0 +1,128 @@
+// The echo server of the bench: raw bytes in, the same bytes out, on one processor.
+// It answers each line on stdin with a line of statistics, and ends when stdin does.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+)
+
+// Takes the place of the protobuf codec, so that no generated code is needed.
+type rawCodec struct{}
+
+func (rawCodec) Name() string                               { return "proto" }
+func (rawCodec) Marshal(v interface{}) ([]byte, error)      { return *v.(*[]byte), nil }
+func (rawCodec) Unmarshal(data []byte, v interface{}) error { *v.(*[]byte) = data; return nil }
+
+// Area is the integral of running over time, so that two readings give the exact mean between them.
+type stats struct {
+	mutex      sync.Mutex
+	at         time.Duration
+	area       float64
+	running    int
+	maxRunning int
+	calls      int
+	accepted   int64
+}
+
+var (
+	started = time.Now()
+	counts  stats
+)
+
+func (s *stats) move(by int) {
+	s.mutex.Lock()
+	now := time.Since(started)
+	s.area += float64(s.running) * (now - s.at).Seconds() * 1000
+	s.at = now
+	s.running += by
+	if by < 0 {
+		s.calls++
+	} else if s.running > s.maxRunning {
+		s.maxRunning = s.running
+	}
+	s.mutex.Unlock()
+}
+
+func (s *stats) line() []byte {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	now := time.Since(started)
+	line, _ := json.Marshal(map[string]interface{}{
+		"atMillis":      now.Seconds() * 1000,
+		"runningMillis": s.area + float64(s.running)*(now-s.at).Seconds()*1000,
+		"running":       s.running,
+		"maxRunning":    s.maxRunning,
+		"calls":         s.calls,
+		"accepted":      atomic.LoadInt64(&s.accepted),
+	})
+	return line
+}
+
+type countingListener struct{ net.Listener }
+
+func (l countingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		atomic.AddInt64(&counts.accepted, 1)
+	}
+	return conn, err
+}
+
+func echo(delay time.Duration) func(interface{}, context.Context, func(interface{}) error, grpc.UnaryServerInterceptor) (interface{}, error) {
+	return func(_ interface{}, _ context.Context, decode func(interface{}) error, _ grpc.UnaryServerInterceptor) (interface{}, error) {
+		message := new([]byte)
+		if err := decode(message); err != nil {
+			return nil, err
+		}
+		counts.move(1)
+		if delay > 0 {
+			time.Sleep(delay)
+		}
+		counts.move(-1)
+		return message, nil
+	}
+}
+
+func main() {
+	delay := flag.Int("delay", 0, "milliseconds that the handler takes")
+	streams := flag.Int("streams", 0, "MAX_CONCURRENT_STREAMS; 0 is no limit")
+	flag.Parse()
+	runtime.GOMAXPROCS(1)
+	encoding.RegisterCodec(rawCodec{})
+	options := []grpc.ServerOption{}
+	if *streams > 0 {
+		options = append(options, grpc.MaxConcurrentStreams(uint32(*streams)))
+	}
+	server := grpc.NewServer(options...)
+	server.RegisterService(&grpc.ServiceDesc{
+		ServiceName: "bench.Echo",
+		HandlerType: (*interface{})(nil),
+		Methods: []grpc.MethodDesc{
+			{MethodName: "Echo", Handler: echo(time.Duration(*delay) * time.Millisecond)},
+		},
+	}, struct{}{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() { log.Fatal(server.Serve(countingListener{listener})) }()
+	fmt.Printf("{\"port\":%d}\n", listener.Addr().(*net.TCPAddr).Port)
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		fmt.Printf("%s\n", counts.line())
+	}
+}

@@ -1,0 +1,70 @@
+/**
+ * The same server as `go/main.go` over node:http2, for machines without Go. It may itself be the bottleneck.
+ */
+import * as http2 from "node:http2"
+import type { AddressInfo } from "node:net"
+import * as readline from "node:readline"
+import { parseArgs } from "node:util"
+
+const { values } = parseArgs({
+  options: { delay: { type: "string", default: "0" }, streams: { type: "string", default: "0" } }
+})
+const delay = Number(values.delay)
+const streams = Number(values.streams)
+
+let at = performance.now()
+let runningMillis = 0
+let running = 0
+let maxRunning = 0
+let calls = 0
+let accepted = 0
+
+const move = (by: 1 | -1): void => {
+  const now = performance.now()
+  runningMillis += running * (now - at)
+  at = now
+  running += by
+  if (by < 0) calls++
+  else if (running > maxRunning) maxRunning = running
+}
+
+const headers = { ":status": 200, "content-type": "application/grpc+proto" }
+const server = http2.createServer(streams > 0 ? { settings: { maxConcurrentStreams: streams } } : {})
+server.on("connection", () => {
+  accepted++
+})
+server.on("stream", (stream) => {
+  const chunks: Array<Buffer> = []
+  let counted = false
+  const leave = (): void => {
+    if (counted) move(-1)
+    counted = false
+  }
+  const answer = (): void => {
+    leave()
+    if (stream.destroyed) return
+    stream.respond(headers, { waitForTrailers: true })
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }))
+    stream.end(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))
+  }
+  stream.on("error", () => {})
+  stream.on("close", leave)
+  stream.on("data", (chunk: Buffer) => chunks.push(chunk))
+  stream.on("end", () => {
+    counted = true
+    move(1)
+    if (delay > 0) setTimeout(answer, delay)
+    else answer()
+  })
+})
+server.listen(0, "127.0.0.1", () => {
+  console.log(JSON.stringify({ port: (server.address() as AddressInfo).port }))
+})
+
+const lines = readline.createInterface({ input: process.stdin })
+lines.on("line", () => {
+  const now = performance.now()
+  const area = runningMillis + running * (now - at)
+  console.log(JSON.stringify({ atMillis: now, runningMillis: area, running, maxRunning, calls, accepted }))
+})
+lines.on("close", () => process.exit(0))

@@ -1,0 +1,49 @@
+/**
+ * Starts a server process and reads its statistics, one line for one line.
+ */
+import { spawn } from "node:child_process"
+import * as readline from "node:readline"
+import { own } from "../children.ts"
+import type { Built } from "./build.ts"
+
+export interface Stats {
+  readonly atMillis: number
+  /** The integral of `running` over time: two readings give the exact mean between them. */
+  readonly runningMillis: number
+  readonly running: number
+  readonly maxRunning: number
+  readonly calls: number
+  readonly accepted: number
+}
+
+export interface Server {
+  readonly address: string
+  readonly stats: () => Promise<Stats>
+  readonly stop: () => void
+}
+
+export interface ServerOptions {
+  readonly delayMillis: number
+  /** MAX_CONCURRENT_STREAMS; 0 announces none. */
+  readonly streams: number
+}
+
+export const start = async (built: Built, options: ServerOptions): Promise<Server> => {
+  const args = [...built.args, `--delay=${options.delayMillis}`, `--streams=${options.streams}`]
+  const child = own(spawn(built.command, args, { stdio: ["pipe", "pipe", "inherit"] }))
+  const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const next = async (): Promise<unknown> => {
+    const line = await lines.next()
+    if (line.done === true) throw new Error(`the server ended (${built.name})`)
+    return JSON.parse(line.value)
+  }
+  const { port } = (await next()) as { readonly port: number }
+  return {
+    address: `127.0.0.1:${port}`,
+    stats: () => {
+      child.stdin.write("stats\n")
+      return next() as Promise<Stats>
+    },
+    stop: () => child.stdin.end()
+  }
+}

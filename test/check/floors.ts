@@ -1,0 +1,44 @@
+/**
+ * The floors of each package, lowest first: a module imports only from floors below its own.
+ *
+ * One line is one floor; its number is its place in the list. To add a module, add its name to a line.
+ */
+export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
+  core: [
+    "OptionsError Pulse Time",
+    "ConnectError Connectivity Demand DrainReport Endpoint Outcome",
+    "Event Lease Session Snapshot",
+    "Borrow Connector Events Upstream",
+    "Backoff Estimate RetryBudget",
+    "LiveConnection Race",
+    "Subchannel",
+    "Member Pool",
+    "Policy",
+    "PeakEwma RoundRobin",
+    "Balancer WaitQueue",
+    "Silence",
+    "Cluster",
+    "index"
+  ],
+  grpc: [
+    "Status Metadata Method Target Deadline",
+    "RpcError Credentials Connection",
+    "Call",
+    "Channel",
+    "GrpcJs",
+    "Bridge Client Retry CallMetrics",
+    "Options",
+    "Grpc",
+    "index"
+  ],
+  testing: ["TestChannel", "index"]
+}
+
+/** Modules on one floor that may import one another, as "core/A core/B"; cycles are forbidden all the same. */
+export const siblings: ReadonlyArray<string> = []
+
+/** The only modules that may name grpc-js, even as a type: all else can run on another transport. */
+export const transport = /^packages\/grpc\/src\/(GrpcJs\w*|Credentials)\.ts$/
+
+/** The adapter to grpc-js: the only modules of core and grpc with timers and a clock of their own. */
+export const adapter = /^packages\/grpc\/src\/GrpcJs\w*\.ts$/

@@ -1,0 +1,30 @@
+import { assert, describe, it } from "@effect/vitest"
+import { judge } from "../../bench/bars.ts"
+
+describe("bench bars", () => {
+  it("at most: the bar itself is met", () => {
+    assert.deepStrictEqual(judge("B1", 0.95, false), { id: "B1", value: 0.95, bar: 0.95, ok: true })
+    assert.isFalse(judge("B1", 0.951, false).ok)
+  })
+
+  it("at least: the direction is the bar's own", () => {
+    assert.isTrue(judge("B5", 360, false).ok)
+    assert.isTrue(judge("B5", 400, false).ok)
+    assert.isFalse(judge("B5", 359, false).ok)
+    assert.isFalse(judge("B5x", 1, false).ok)
+  })
+
+  it("quick has its own bar where it is given", () => {
+    assert.deepStrictEqual(judge("B1", 1.04, true), { id: "B1", value: 1.04, bar: 1.05, ok: true })
+    assert.strictEqual(judge("B6", 1, true).bar, 1)
+  })
+
+  it("is judged as it is printed", () => {
+    assert.deepStrictEqual(judge("B1", 0.95049, false), { id: "B1", value: 0.95, bar: 0.95, ok: true })
+  })
+
+  it("a value that is not a number meets no bar", () => {
+    assert.isFalse(judge("B1", Number.NaN, false).ok)
+    assert.isFalse(judge("B5", Number.NaN, false).ok)
+  })
+})
