@@ -13,23 +13,47 @@ const styleOf = (state: string): Style => {
   return /^(idle|connecting|starting|slow)/i.test(state) ? "yellow" : "red"
 }
 
-const endpointTable = (live: Live, paint: Paint): ReadonlyArray<string> => [
-  paint("dim", "server             is        Hawser sees   conns  busy   latency      share    raw"),
-  ...live.servers().map(({ address, name, state }) => {
-    const seen = live.hawser.now?.endpoints.find((endpoint) => endpoint.address === address)
-    const share = live.hawser.share(address)
-    return [
-      `${paint("bold", name)} ${address.padEnd(15)} `,
-      paint(styleOf(state), state.padEnd(9)),
-      paint(styleOf(seen?.state ?? ""), (seen?.state ?? "–").padEnd(13)),
-      String(seen?.connections ?? "–").padStart(5),
-      String(seen?.inFlight ?? "–").padStart(6),
-      (seen?.latencyMillis === undefined ? "–" : `${seen.latencyMillis.toFixed(1)} ms`).padStart(10),
-      `  ${paint("cyan", bar(share, 4))}${percent(share).padStart(5)}`,
-      percent(live.raw.share(address)).padStart(7)
-    ].join("")
-  })
-]
+/** Lays cells out in columns: a positive width aligns to the left, a negative one to the right. */
+const row = (
+  widths: ReadonlyArray<number>,
+  cells: ReadonlyArray<readonly [text: string, style?: Style]>,
+  paint: Paint
+) =>
+  cells
+    .map(([text, style], i) => {
+      const width = widths[i]!
+      const padded = width < 0 ? text.padStart(-width) : text.padEnd(width)
+      return style === undefined ? padded : paint(style, padded)
+    })
+    .join("")
+
+const dim = (...texts: ReadonlyArray<string>) => texts.map((text) => [text, "dim"] as const)
+
+const endpointTable = (live: Live, paint: Paint): ReadonlyArray<string> => {
+  const widths = [2, 16, 9, 13, -5, -6, -10, -11, -7]
+  return [
+    row(widths, dim("", "server", "is", "Hawser sees", "conns", "busy", "latency", "share", "raw"), paint),
+    ...live.servers().map(({ address, name, state }) => {
+      const seen = live.hawser.now?.endpoints.find((endpoint) => endpoint.address === address)
+      const share = live.hawser.share(address)
+      return row(
+        widths,
+        [
+          [name, "bold"],
+          [address],
+          [state, styleOf(state)],
+          [seen?.state ?? "–", styleOf(seen?.state ?? "")],
+          [String(seen?.connections ?? "–")],
+          [String(seen?.inFlight ?? "–")],
+          [seen?.latencyMillis === undefined ? "–" : `${seen.latencyMillis.toFixed(1)} ms`],
+          [`${bar(share, 4)}${percent(share).padStart(6)}`, "cyan"],
+          [percent(live.raw.share(address))]
+        ],
+        paint
+      )
+    })
+  ]
+}
 
 /** The story's bar, and below it, on the same scale of time, what share of each client's calls failed. */
 const timeline = (live: Live, width: number, paint: Paint): ReadonlyArray<string> => {
@@ -40,7 +64,7 @@ const timeline = (live: Live, width: number, paint: Paint): ReadonlyArray<string
   for (const index of story.keys()) ticks[startOf(index)] = "╷"
   const label = phase?.name ?? (live.phase < 0 ? "warming up" : "waiting for the last calls")
   const at = Math.min(startOf(Math.max(0, Math.min(live.phase, story.length))), width - label.length)
-  const row = ticks.join("")
+  const marks = ticks.join("")
   const line = (track: Track) => {
     const ended = squeeze(track.ended, width)
     const failed = squeeze(track.failed, width)
@@ -60,29 +84,36 @@ const timeline = (live: Live, width: number, paint: Paint): ReadonlyArray<string
     return paint(failed === 0 ? "green" : "red", `${integer(failed)} failed`)
   }
   return [
-    `        ${row.slice(0, at)}${paint("bold", label)}${row.slice(at + label.length)}`,
+    `        ${marks.slice(0, at)}${paint("bold", label)}${marks.slice(at + label.length)}`,
     `story   ${paint("cyan", bar(done, width))} ${(live.elapsedMillis / 1000).toFixed(0).padStart(2)} s`,
     `Hawser  ${line(live.hawser)} ${failedOf(live.hawser)}`,
     `raw     ${line(live.raw)} ${failedOf(live.raw)}`
   ]
 }
 
-const clientTable = (live: Live, paint: Paint): ReadonlyArray<string> => [
-  paint("dim", "client             calls    failed   in flight   last second: p50      p99"),
-  ...(["hawser", "raw"] as const).map((name) => {
-    const { now } = live[name]
-    const { p50, p99 } = live[name].percentiles()
-    const failed = now?.failed ?? 0
-    return [
-      (name === "raw" ? "raw round_robin" : "Hawser").padEnd(15),
-      integer(now?.calls ?? 0).padStart(9),
-      paint(failed === 0 ? "green" : "red", integer(failed).padStart(10)),
-      integer(now?.inFlight ?? 0).padStart(12),
-      `${p50.toFixed(1)} ms`.padStart(20),
-      `${p99.toFixed(1)} ms`.padStart(9)
-    ].join("")
-  })
-]
+const clientTable = (live: Live, paint: Paint): ReadonlyArray<string> => {
+  const widths = [16, -10, -10, -12, -22, -10]
+  return [
+    row(widths, dim("client", "calls", "failed", "in flight", "last second: p50", "p99"), paint),
+    ...(["hawser", "raw"] as const).map((name) => {
+      const { now } = live[name]
+      const { p50, p99 } = live[name].percentiles()
+      const failed = now?.failed ?? 0
+      return row(
+        widths,
+        [
+          [name === "raw" ? "raw round_robin" : "Hawser"],
+          [integer(now?.calls ?? 0)],
+          [integer(failed), failed === 0 ? "green" : "red"],
+          [integer(now?.inFlight ?? 0)],
+          [`${p50.toFixed(1)} ms`],
+          [`${p99.toFixed(1)} ms`]
+        ],
+        paint
+      )
+    })
+  ]
+}
 
 export const frame = (live: Live, columns: number, rows: number, paint: Paint): ReadonlyArray<string> => {
   const width = Math.max(20, Math.min(slices, columns - 24))

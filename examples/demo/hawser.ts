@@ -1,39 +1,55 @@
-/** Child: the load through one plain grpc-js client, as its documentation has it, with round_robin over the addresses. */
-import * as grpc from "@grpc/grpc-js"
+/** Child: the load through Hawser, with nothing set but the deadline of a second. */
+import * as Client from "@hawser/grpc/Client"
+import * as Credentials from "@hawser/grpc/Credentials"
+import * as Grpc from "@hawser/grpc/Grpc"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 import { deadlineMillis, EchoDefinition } from "./echo.ts"
-import type { EchoReply, EchoRequest } from "./echo.ts"
 import { play } from "./load.ts"
+import { describe, endpoints } from "./look.ts"
 import type { ClientConfig } from "./messages.ts"
 
 const { addresses, rps } = JSON.parse(process.argv[2]!) as ClientConfig
 
-const client = new grpc.Client(`ipv4:${addresses.join(",")}`, grpc.credentials.createInsecure(), {
-  "grpc.service_config": JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] })
-})
-const { path, requestSerialize, responseDeserialize } = EchoDefinition.echo
-const request: EchoRequest = { client: "hawser", text: "hello" }
+class Echo extends Client.Service<Echo>()("demo/Echo", EchoDefinition, { idempotent: ["echo"] }) {}
 
-client.waitForReady(Date.now() + 10_000, (error) => {
-  if (error !== undefined && error !== null) throw error
+const live = Echo.layer.pipe(
+  Layer.provideMerge(
+    Grpc.layer({
+      target: `ipv4:${addresses.join(",")}`,
+      credentials: Credentials.insecure,
+      deadline: `${deadlineMillis} millis`
+    })
+  )
+)
+
+const program = Effect.gen(function* () {
+  const { echo } = yield* Echo
+  const cluster = yield* Grpc.GrpcCluster
+  const run = Effect.runForkWith(yield* Effect.context())
+  yield* cluster.awaitReady(addresses.length)
+
+  let events: Array<string> = []
+  yield* Effect.forkScoped(
+    Stream.runForEach(cluster.events, ({ event }) => Effect.sync(() => events.push(...describe(event))))
+  )
   play({
     rps,
-    call: (end) => {
-      client.makeUnaryRequest<EchoRequest, EchoReply>(
-        path,
-        requestSerialize,
-        responseDeserialize,
-        request,
-        { deadline: Date.now() + deadlineMillis },
-        (failure, reply) =>
-          end(
-            reply === undefined
-              ? {
-                  tag: "failed",
-                  why: failure === null ? "no reply" : (grpc.status[failure.code] ?? String(failure.code))
-                }
-              : { tag: "answered", server: reply.server }
-          )
-      )
+    call: (end) =>
+      run(echo({ client: "hawser", text: "hello" })).addObserver((exit) => {
+        if (exit._tag === "Success") return end({ tag: "answered", server: exit.value.server })
+        const error = Cause.squash(exit.cause)
+        end({ tag: "failed", why: error instanceof Error ? error.message : String(error) })
+      }),
+    look: () => {
+      const fresh = events
+      events = []
+      return { endpoints: endpoints(Effect.runSync(cluster.snapshot).root), events: fresh }
     }
   })
+  return yield* Effect.never
 })
+
+Effect.runFork(program.pipe(Effect.scoped, Effect.provide(live)))

@@ -2,6 +2,7 @@
  * `npm run bench`: what a call costs, against the raw grpc-js client on the same machine in the same minute, and whether
  * the bars of the design are met. Ends with exit code 1 when one is not.
  */
+import { alone } from "./alone.ts"
 import { type Bar, type BarId, judge, rules } from "./bars.ts"
 import { guard } from "./children.ts"
 import { type ClientName, clients } from "./clients/clients.ts"
@@ -26,8 +27,10 @@ const run: Record<Measurement, (options: Options, built: () => Built) => Promise
     limit(built(), {
       rounds: rounds ?? (quick ? 1 : 3),
       seconds: seconds ?? (quick ? 2 : 3),
-      warmSeconds: quick ? 1 : 2
-    })
+      warmSeconds: quick ? 2 : 3
+    }),
+  lease: ({ quick }) => alone("./lease.ts", quick),
+  waiting: ({ quick }) => alone("./waiting.ts", quick)
 }
 
 const main = async (options: Options): Promise<number> => {
@@ -47,11 +50,14 @@ const main = async (options: Options): Promise<number> => {
     rows.push(...result.rows)
     for (const [id, value] of Object.entries(result.values)) bars.push(judge(id as BarId, value, options.quick))
   }
+  bars.sort((a, b) => order.indexOf(a.id) - order.indexOf(b.id))
   console.log(`\n${table(bars.map(describe))}`)
   console.log(`\n${((performance.now() - startedAt) / 1000).toFixed(0)} s`)
   if (options.json) console.log(JSON.stringify({ bars, rows }))
   return bars.every((bar) => bar.ok) ? 0 : 1
 }
+
+const order = Object.keys(rules)
 
 const describe = ({ bar, id, ok, value }: Bar) => ({
   bar: id,

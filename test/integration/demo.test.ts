@@ -4,10 +4,15 @@ import { once } from "node:events"
 import * as net from "node:net"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
+import { frame } from "../../examples/demo/frame.ts"
 import { judge } from "../../examples/demo/judge.ts"
 import { Ledger } from "../../examples/demo/ledger.ts"
+import { Live } from "../../examples/demo/live.ts"
+import type { Tick } from "../../examples/demo/messages.ts"
 import { parse } from "../../examples/demo/options.ts"
+import { colours, noColours } from "../../examples/demo/paint.ts"
 import type { PhaseFigures, PhaseReport, Report } from "../../examples/demo/report.ts"
+import { serverNames } from "../../examples/demo/stage.ts"
 import { boundaries, story } from "../../examples/demo/story.ts"
 
 const demo = fileURLToPath(new URL("../../examples/demo/demo.ts", import.meta.url))
@@ -103,6 +108,62 @@ describe("demo ledger", () => {
         [{ x: 1 }, {}]
       ]
     )
+  })
+})
+
+describe("demo screen", () => {
+  const midway = () => {
+    const live = new Live({ seconds: 48, rps: 5000 })
+    const addresses = ["127.0.0.1:65533", "127.0.0.1:65534", "127.0.0.1:65535"]
+    live.servers = () =>
+      addresses.map((address, i) => ({ name: serverNames[i]!, address, port: 65_533 + i, state: "starting" }))
+    live.begin()
+    live.phase = 3
+    const tick = (calls: number): Tick => ({
+      tag: "tick",
+      calls,
+      failed: calls / 2,
+      inFlight: 5000,
+      answered: { [addresses[0]!]: calls / 2 },
+      recent: [1234.5, 999.9],
+      endpoints: addresses.map((address) => ({
+        address,
+        state: "Quarantined",
+        connections: 4,
+        inFlight: 100,
+        latencyMillis: 1234.5
+      })),
+      events: [`${addresses[0]}: silent for 214 ms, so it gets no calls for now`]
+    })
+    for (const client of ["hawser", "raw"] as const) for (const n of [100_000, 240_000]) live.tick(client, tick(n))
+    return live
+  }
+
+  it("fits into 80 columns and 24 rows, and shows the figures", () => {
+    const lines = frame(midway(), 80, 24, noColours)
+    assert.isAtMost(lines.length, 24)
+    for (const line of lines) assert.isAtMost(line.length, 80, line)
+    const text = lines.join("\n")
+    for (const shown of [
+      "5000 calls/s",
+      "deadline 1 s",
+      "frozen",
+      "Quarantined",
+      "240,000",
+      "120,000 failed",
+      "214 ms"
+    ]) {
+      assert.include(text, shown)
+    }
+  })
+
+  it("has no escape codes without colours, and some with them", () => {
+    assert.notInclude(frame(midway(), 80, 24, noColours).join(""), "\u001b")
+    assert.include(frame(midway(), 80, 24, colours).join(""), "\u001b[31m")
+  })
+
+  it("leaves the older events out when there are few rows", () => {
+    assert.lengthOf(frame(midway(), 80, 10, noColours), 10)
   })
 })
 

@@ -31,7 +31,7 @@ export interface Call<in out I, out O> {
    * Asked when the path under the running call is given up: whether retry would send it again now. Set by retry;
    * `undefined`: leave the call running.
    */
-  readonly resend: ((call: Call<never, unknown>) => boolean) | undefined
+  readonly resend: (<I2, O2>(call: Call<I2, O2>) => boolean) | undefined
 }
 
 /** What a caller may say about one call. Anything else is refused, not ignored. */

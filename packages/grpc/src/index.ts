@@ -1,6 +1,21 @@
+/**
+ * Connection management for gRPC: typed clients, channels and their middleware, over pooled connections.
+ */
+export * as Bridge from "./Bridge.ts"
 export * as Call from "./Call.ts"
+export * as CallMetrics from "./CallMetrics.ts"
 export * as Channel from "./Channel.ts"
+export * as Client from "./Client.ts"
+export * as Connection from "./Connection.ts"
+export * as Credentials from "./Credentials.ts"
+export * as Deadline from "./Deadline.ts"
+export * as Grpc from "./Grpc.ts"
+export * as GrpcJs from "./GrpcJs.ts"
+export * as GrpcOptions from "./GrpcOptions.ts"
 export * as Metadata from "./Metadata.ts"
 export * as Method from "./Method.ts"
+export * as Retry from "./Retry.ts"
 export * as RpcError from "./RpcError.ts"
 export * as Status from "./Status.ts"
+export * as Target from "./Target.ts"
+export * as Transport from "./Transport.ts"

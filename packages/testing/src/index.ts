@@ -1,1 +1,4 @@
-export {}
+/**
+ * What tests need: channels without sockets.
+ */
+export * as TestChannel from "./TestChannel.ts"

@@ -1,0 +1,66 @@
+/**
+ * The bytes half of a gRPC connection.
+ *
+ * grpc-js stands behind it in production and a virtual network in tests. Everything above speaks this interface and
+ * never grpc-js's own types.
+ */
+import type { OptionsError } from "@hawser/core/OptionsError"
+import type { Connector } from "@hawser/core/Session"
+import type * as Effect from "effect/Effect"
+import type { Credentials } from "./Credentials.ts"
+import type { Metadata } from "./Metadata.ts"
+import type { Progress } from "./RpcError.ts"
+
+/** One connection that calls are started on. */
+export interface Connection {
+  /** `10.0.0.7:50051` */
+  readonly peer: string
+  /**
+   * Starts a call. `listener` is never called before this returns. Does not throw: a call that can't be started gets a
+   * status.
+   */
+  readonly start: (options: StartOptions, listener: CallListener) => Wire
+}
+
+/** What is sent at the start of a call. */
+export interface StartOptions {
+  /** `/pkg.Service/Method` */
+  readonly path: string
+  readonly metadata: Metadata | undefined
+  /** Monotonic milliseconds, or `Infinity`. */
+  readonly deadline: number
+  /** 1 for the first; later ones are told to the server as `grpc-previous-rpc-attempts`. */
+  readonly attempt: number
+}
+
+/** What comes back. After `onStatus` nothing comes. */
+export interface CallListener {
+  onHeaders(metadata: Metadata): void
+  onMessage(bytes: Uint8Array): void
+  onStatus(code: number, details: string, metadata: Metadata, progress: Progress): void
+}
+
+/** The sending side of a call. */
+export interface Wire {
+  /** Sends the one message and closes this side. */
+  send(bytes: Uint8Array): void
+  /** Asks for one message more. */
+  read(): void
+  /** Gives the call up. Its status may still come. */
+  cancel(): void
+}
+
+/** What a transport needs to dial. */
+export interface TransportOptions {
+  readonly credentials: Credentials
+  /** The name that servers are asked for, and that their certificates must carry. */
+  readonly authority: string
+  readonly maxReceiveBytes: number
+  readonly userAgent: string
+}
+
+/** How connections are made. */
+export interface Transport {
+  /** Fails when the credentials can't be used. */
+  readonly connector: (options: TransportOptions) => Effect.Effect<Connector<Connection>, OptionsError>
+}

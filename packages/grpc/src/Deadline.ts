@@ -1,0 +1,163 @@
+/**
+ * By when a call must have ended.
+ *
+ * A deadline is a moment, not a duration: it is fixed once, where a call or a piece of work begins, and everything below
+ * (queue, attempts, backoff, the server) works against the same moment. Of several, the earliest holds. It travels as
+ * data, ambient or in the call, and is enforced by the transport; nothing races a timer per call.
+ */
+import { Issues, OptionsError } from "@hawser/core/OptionsError"
+import { monotonicMillis } from "@hawser/core/Time"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import { dual } from "effect/Function"
+import type { Call } from "./Call.ts"
+import { none } from "./Call.ts"
+import * as Channel from "./Channel.ts"
+import * as RpcError from "./RpcError.ts"
+
+export {
+  /**
+   * No deadline, on purpose: for a call (`{ timeout: Deadline.none }`) or as a default (`withDefault`).
+   *
+   * **Gotchas**: it takes away the default only, never the ambient deadline of `within`.
+   */
+  none
+}
+
+/** The longest time that can be asked for: 24 days. Timers of Node end soon after. */
+export const maxMillis = 24 * 86_400_000
+
+/** The default for unary calls in `Grpc.layer`. */
+export const unary: Duration.Duration = Duration.seconds(15)
+
+// Monotonic milliseconds.
+const Ambient = Context.Reference<number>("hawser/Deadline", { defaultValue: () => Infinity })
+
+/** Monotonic milliseconds now, on the fiber's clock: what deadlines are measured on. */
+export const nowUnsafe = (fiber: Fiber.Fiber<unknown, unknown>): number => monotonicMillis(fiber.getRef(Clock.Clock))
+
+/**
+ * The milliseconds of any duration input; NaN for what is none.
+ *
+ * **Gotchas**: `Duration.fromInput` takes NaN for zero; this does not.
+ */
+export const millisOf = (input: unknown): number => {
+  if (typeof input === "number") return input
+  try {
+    return Duration.toMillis(Duration.fromInputUnsafe(input as Duration.Input))
+  } catch {
+    return NaN
+  }
+}
+
+/** Whether it is a time that a call can be given: above 0, at most 24 days. */
+export const isMillis = (millis: number): boolean => millis > 0 && millis <= maxMillis
+
+/** The rule that `isMillis` stands for, in words. */
+export const rule = "a duration above 0, at most 24 days, or Deadline.none"
+
+/**
+ * Gives everything inside at most this long. Calls inside end by then, whatever their own timeout or default is.
+ *
+ * **When to use**: around a piece of work of several calls, as a request handler.
+ *
+ * **Details**: nested ones take the earliest. Zero and less are times that have passed: calls inside fail at once with
+ * `DeadlineExceeded`, `NotSent`. What is no duration at all is a defect with an `OptionsError`.
+ *
+ * **Gotchas**: it bounds calls, not the effect: code between them runs on. Add `Effect.timeout` to cut that too.
+ *
+ * ```ts import.meta.vitest
+ * import { Duration, Effect } from "effect"
+ * import { TestClock } from "effect/testing"
+ * import { Deadline } from "@hawser/grpc"
+ *
+ * const program = Effect.andThen(TestClock.adjust("200 millis"), Deadline.remaining).pipe(
+ *   Effect.map(Duration.toMillis),
+ *   Deadline.within("1 minute"),
+ *   Deadline.within("1 second")
+ * )
+ * await Effect.runPromise(Effect.provide(program, TestClock.layer())) // => 800
+ * ```
+ */
+export const within: {
+  (limit: Duration.Input): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, limit: Duration.Input): Effect.Effect<A, E, R>
+} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, limit: Duration.Input): Effect.Effect<A, E, R> => {
+  const millis = millisOf(limit)
+  if (Number.isNaN(millis)) return Effect.die(broken("within", "a duration", limit))
+  return Effect.withFiber((fiber) =>
+    Effect.provideService(self, Ambient, Math.min(fiber.getRef(Ambient), nowUnsafe(fiber) + millis))
+  )
+})
+
+const broken = (path: string, ruled: string, value: unknown): OptionsError => {
+  const issues = new Issues()
+  issues.check(false, path, ruled, value)
+  return new OptionsError({ issues: issues.list })
+}
+
+/** The ambient deadline in monotonic milliseconds; `Infinity` where there is none. */
+export const current: Effect.Effect<number> = Effect.withFiberSucceed((fiber) => fiber.getRef(Ambient))
+
+/** What is left of the ambient deadline: zero when it has passed, infinite where there is none. */
+export const remaining: Effect.Effect<Duration.Duration> = Effect.withFiberSucceed((fiber) =>
+  Duration.millis(Math.max(0, fiber.getRef(Ambient) - nowUnsafe(fiber)))
+)
+
+/**
+ * Middleware that fixes the deadline of each call: the earliest of its own, or else `limit`, and the ambient one.
+ *
+ * **Details**: a deadline that has passed fails the call with `DeadlineExceeded`, phase `Queued`, by `Us`, `NotSent`,
+ * without touching the channel. `Grpc.layer` has 15 s here. Throws an `OptionsError` for a limit out of bounds.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Call, Channel, Deadline } from "@hawser/grpc"
+ *
+ * const base = Channel.make({ unary: (call) => Effect.die((call.deadline ?? 0) > 0) })
+ * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+ * const call = Call.make({ path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown", ...codec }, "ada")
+ * const sent = base.pipe(Deadline.withDefault("5 seconds")).unary(call)
+ * Effect.runSync(Effect.catchDefect(sent, Effect.succeed)) // => true
+ * ```
+ */
+export const withDefault: {
+  (limit: Duration.Input | typeof none): <E, R>(self: Channel.Channel.With<E, R>) => Channel.Channel.With<E | RpcError.RpcError, R>
+  <E, R>(
+    self: Channel.Channel.With<E, R>,
+    limit: Duration.Input | typeof none
+  ): Channel.Channel.With<E | RpcError.RpcError, R>
+} = dual(
+  2,
+  <E, R>(
+    self: Channel.Channel.With<E, R>,
+    limit: Duration.Input | typeof none
+  ): Channel.Channel.With<E | RpcError.RpcError, R> => {
+    const millis = limit === none ? Infinity : millisOf(limit)
+    if (limit !== none && !isMillis(millis)) throw broken("deadline", rule, limit)
+    const fix = <I, O, A>(call: Call<I, O>, next: (call: Call<I, O>) => Effect.Effect<A, E, R>) =>
+      Effect.withFiber((fiber): Effect.Effect<A, E | RpcError.RpcError, R> => {
+        const now = nowUnsafe(fiber)
+        const own = call.deadline ?? now + millis
+        const ambient = fiber.getRef(Ambient)
+        const deadline = own < ambient ? own : ambient
+        // Also true of NaN, which would otherwise be no deadline at all.
+        if (!(deadline > now)) return passed(call.method.path, call.attempt - 1)
+        return next(deadline === call.deadline ? call : { ...call, deadline })
+      })
+    return Channel.intercept(self, fix)
+  }
+)
+
+const passed = (method: string, attempts: number): Effect.Effect<never, RpcError.RpcError> =>
+  Effect.fail(
+    RpcError.of(
+      method,
+      { _tag: "DeadlineExceeded", details: "Deadline passed before the call was sent", phase: "Queued", by: "Us" },
+      "NotSent",
+      { attempts }
+    )
+  )

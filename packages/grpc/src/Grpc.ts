@@ -1,0 +1,135 @@
+/**
+ * The assembled default: everything between "I have a service definition" and "my calls end well".
+ *
+ * One layer value is one pool of connections: bind it to a constant; calling `layer` twice makes two. Closing the layer's
+ * scope drains it.
+ *
+ * **The order of the stack**, outermost first:
+ *
+ * | part | why here |
+ * |---|---|
+ * | call metrics | see the whole call: every attempt, every wait |
+ * | `perCall` | yours; sees calls, may change their deadline |
+ * | deadline | above retry, so that one deadline spans all attempts and the waits between them |
+ * | retry | above everything that concerns one attempt |
+ * | `perAttempt` | yours; sees attempts |
+ * | attempt metrics | count what is really sent |
+ * | bridge | queue, permit and wire in one step |
+ * | cluster | queue → balancer → pool → subchannel → connector; late, so that no call is bound before there is a permit |
+ */
+import * as Cluster from "@hawser/core/Cluster"
+import type { ConnectError } from "@hawser/core/ConnectError"
+import type { OptionsError } from "@hawser/core/OptionsError"
+import { monotonicMillis } from "@hawser/core/Time"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Bridge from "./Bridge.ts"
+import * as CallMetrics from "./CallMetrics.ts"
+import { none } from "./Call.ts"
+import { Channel } from "./Channel.ts"
+import type { Connection } from "./Connection.ts"
+import * as Deadline from "./Deadline.ts"
+import type { GrpcBareOptions, GrpcOptions } from "./GrpcOptions.ts"
+import type { Decoded } from "./Options.ts"
+import * as Retry from "./Retry.ts"
+import { Transport } from "./Transport.ts"
+import { version } from "./Version.ts"
+
+/** The cluster below a channel: snapshot, events, `awaitReady`, drain. */
+export interface GrpcCluster extends Cluster.Cluster<Connection, ConnectError> {}
+
+/** The cluster below the channel, provided by `layer` and `layerBare`. */
+export const GrpcCluster: Context.Service<GrpcCluster, GrpcCluster> = Context.Service<GrpcCluster, GrpcCluster>(
+  "hawser/GrpcCluster"
+)
+
+/**
+ * A channel to a target, with the whole default stack.
+ *
+ * **When to use**: once per target, bound to a constant, provided to the clients of that target.
+ *
+ * **Details**: TLS unless `credentials` says `Credentials.insecure`. The layer is built without waiting for a
+ * connection; calls wait for one, within their deadline. `Transport`, `Events`, `Clock` and `Random` are read when the
+ * layer is built. It fails with an `OptionsError` that lists everything that is wrong, before any socket opens.
+ *
+ * **Gotchas**: built twice, it is two pools. One layer value provided to many clients is one.
+ *
+ * **Example** (Options are checked all at once)
+ *
+ * ```ts import.meta.vitest
+ * import { Effect, Layer } from "effect"
+ * import { Grpc } from "@hawser/grpc"
+ *
+ * const broken = Grpc.layer({ target: "dns:///greeter:99999", connections: { min: 9, max: 3 }, deadline: NaN })
+ * const error = await Effect.runPromise(Effect.flip(Effect.scoped(Layer.build(broken))))
+ * error.issues.map((issue) => issue.path).sort() // => ["connections.max", "deadline", "target"]
+ * ```
+ */
+export const layer = (options: GrpcOptions): Layer.Layer<Channel | GrpcCluster, OptionsError> =>
+  Layer.effectContext(Effect.gen(function*() {
+    const Options = yield* Effect.promise(() => import("./Options.ts"))
+    const decoded = yield* Options.decode(options)
+    const { bare, cluster } = yield* connect(decoded)
+    const context = yield* Effect.context<never>()
+    const metrics = CallMetrics.make(decoded.target.name, context)
+    const { deadlineMillis, perAttempt, perCall, retry } = decoded
+    let channel: Channel = CallMetrics.perAttempt(metrics)(bare)
+    if (perAttempt !== undefined) channel = perAttempt(channel)
+    if (retry !== false) channel = Retry.intercept(retry)(channel)
+    channel = Deadline.withDefault(channel, deadlineMillis === Infinity ? none : deadlineMillis)
+    if (perCall !== undefined) channel = perCall(channel)
+    channel = CallMetrics.perCall(metrics)(channel)
+    return both(channel, cluster)
+  }))
+
+/**
+ * Bridge and cluster only: no deadline, no retry, no metrics of calls.
+ *
+ * **When to use**: to put a stack of your own on it, from `Retry.layer`, `Channel.layerMiddleware` and the like.
+ *
+ * **Gotchas**: without a deadline a call to a peer that never answers never ends.
+ */
+export const layerBare = (options: GrpcBareOptions): Layer.Layer<Channel | GrpcCluster, OptionsError> =>
+  Layer.effectContext(Effect.gen(function*() {
+    const Options = yield* Effect.promise(() => import("./Options.ts"))
+    const { bare, cluster } = yield* connect(yield* Options.decodeBare(options))
+    return both(bare, cluster)
+  }))
+
+const both = (channel: Channel, cluster: GrpcCluster): Context.Context<Channel | GrpcCluster> =>
+  Context.add(Context.make(Channel, channel), GrpcCluster, cluster)
+
+const connect = (
+  options: Omit<Decoded, "deadlineMillis" | "retry" | "perCall" | "perAttempt">
+): Effect.Effect<{ readonly bare: Channel; readonly cluster: GrpcCluster }, OptionsError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const transport = yield* Transport
+    const clock = yield* Clock.Clock
+    const { authority, connections, credentials, maxReceiveBytes, maxSendBytes, queue, silence, userAgent } = options
+    const ours = `hawser/${version}`
+    const cluster = yield* Cluster.make<Connection>({
+      target: options.target.name,
+      endpoints: options.target.endpoints,
+      connector: yield* transport.connector({
+        credentials,
+        authority,
+        maxReceiveBytes,
+        userAgent: userAgent === undefined ? ours : `${userAgent} ${ours}`
+      }),
+      policy: options.balancer,
+      min: connections.min,
+      max: connections.max,
+      maxStreams: connections.streamsPerConnection,
+      connectTimeout: connections.connectTimeoutMillis,
+      reconnect: options.reconnect,
+      maxWaiters: queue.max,
+      maxWait: queue.timeoutMillis,
+      silence: silence === false ? false : { atLeast: silence.atLeastMillis },
+      drain: options.drainMillis
+    })
+    const now = () => monotonicMillis(clock)
+    return { bare: Bridge.make({ borrowUnsafe: cluster.borrowUnsafe, maxSendBytes, now }), cluster }
+  })

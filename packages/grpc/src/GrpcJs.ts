@@ -1,0 +1,234 @@
+/**
+ * Connections over `@grpc/grpc-js`: one channel, one dial, one socket.
+ *
+ * A grpc-js channel redials by itself, without a timeout and on a backoff of its own, shares sockets with other channels
+ * and retries calls unseen. All of that is switched off or never reached here: each dial makes a channel of its own to one
+ * address, the first exit from Ready is its end, and a redial is a new channel. Nothing outside the `GrpcJs*` modules and
+ * `Credentials` knows grpc-js.
+ */
+import * as grpc from "@grpc/grpc-js"
+import { ConnectError } from "@hawser/core/ConnectError"
+import type { Endpoint } from "@hawser/core/Endpoint"
+import * as Race from "@hawser/core/Race"
+import type { Connector, Session } from "@hawser/core/Session"
+import { monotonicMillis } from "@hawser/core/Time"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type { Scope } from "effect/Scope"
+import { isIP } from "node:net"
+import type { CallListener, Connection, StartOptions, Transport, TransportOptions, Wire } from "./Connection.ts"
+import * as Credentials from "./Credentials.ts"
+import { type CallOwner, GrpcJsCall, toGrpcJs } from "./GrpcJsCall.ts"
+import { connectError } from "./GrpcJsFailure.ts"
+import { lookup, parse } from "./GrpcJsLookup.ts"
+import * as Settings from "./GrpcJsSettings.ts"
+import { DialSockets } from "./GrpcJsSockets.ts"
+
+/** An orderly goodbye may take this long before the socket is destroyed. */
+const goodbyeMillis = 100
+
+/** Details of the adapter that only its tests change. */
+export interface GrpcJsOptions {
+  /** Whether to read the peer's SETTINGS where grpc-js keeps them; `false`: learn the limit from held-back writes. */
+  readonly settings?: boolean | undefined
+}
+
+/** The transport over grpc-js. */
+export const make = (adapter: GrpcJsOptions = {}): Transport => ({
+  connector: (options) =>
+    Effect.map(
+      Credentials.toGrpcJs(options.credentials),
+      ({ credentials, channelOptions }) => connector({ ...options, ...adapter }, credentials, channelOptions)
+    )
+})
+
+type DialOptions = TransportOptions & GrpcJsOptions
+
+const connector = (
+  options: DialOptions,
+  credentials: grpc.ChannelCredentials,
+  extra: grpc.ChannelOptions
+): Connector<Connection> => {
+  const dialAddress = Race.addresses((endpoint) => dial(endpoint, options, credentials, extra))
+  return (endpoint) =>
+    Effect.flatMap(lookup(endpoint.addresses[0]), (addresses) =>
+      dialAddress({ ...endpoint, addresses: addresses as [string, ...Array<string>] }))
+}
+
+const dial = (
+  endpoint: Endpoint,
+  options: DialOptions,
+  credentials: grpc.ChannelCredentials,
+  extra: grpc.ChannelOptions
+): Effect.Effect<Session<Connection>, ConnectError, Scope> =>
+  Effect.gen(function*() {
+    const clock = yield* Clock.Clock
+    const session = yield* Effect.acquireRelease(
+      Effect.sync(() => new GrpcJsSession(endpoint, options, credentials, extra, () => monotonicMillis(clock))),
+      (session) => session.close
+    )
+    yield* session.ready
+    return session
+  })
+
+/** What the channel of one dial is made with. See the module header for the reasons. */
+const channelOptions = (endpoint: Endpoint, options: DialOptions, extra: grpc.ChannelOptions): grpc.ChannelOptions => {
+  const authority = endpoint.authority ?? options.authority
+  return {
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.enable_retries": 0,
+    "grpc.per_rpc_retry_buffer_size": 0,
+    "grpc.service_config_disable_resolution": 1,
+    "grpc.enable_http_proxy": 0,
+    "grpc.enable_channelz": 0,
+    "grpc.client_idle_timeout_ms": 2_147_483_647,
+    "grpc.max_receive_message_length": options.maxReceiveBytes,
+    "grpc.max_send_message_length": -1,
+    "grpc.primary_user_agent": options.userAgent,
+    "grpc.default_authority": authority,
+    ...(Credentials.isInsecure(options.credentials) ? {} : { "grpc.ssl_target_name_override": parse(`${authority}:`).host }),
+    ...extra
+  }
+}
+
+const target = (address: string): string => `ipv${isIP(parse(address).host)}:${address}`
+
+/** One channel from dial to close. */
+class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
+  readonly connection: Connection = this
+  readonly peer: string
+  /** `learned` until the peer's SETTINGS can be read. */
+  limits: Settings.StreamLimit
+  private readonly channel: grpc.Channel
+  private readonly sockets = new DialSockets()
+  private readonly calls = new Set<GrpcJsCall>()
+  private readonly end = Deferred.makeUnsafe<ConnectError>()
+  private readonly now: () => number
+  private readonly settings: boolean
+  private listeners: ReadonlyArray<() => void> = []
+  private over = false
+  private closed = false
+  private receivedBytes = 0
+  private lastHeard: number
+
+  constructor(
+    endpoint: Endpoint,
+    options: DialOptions,
+    credentials: grpc.ChannelCredentials,
+    extra: grpc.ChannelOptions,
+    now: () => number
+  ) {
+    this.peer = endpoint.addresses[0]
+    this.now = now
+    this.lastHeard = now()
+    this.settings = options.settings !== false
+    this.limits = Settings.learned(now, () => this.heardAt())
+    this.channel = new grpc.Channel(
+      target(this.peer),
+      this.sockets.credentials(credentials),
+      channelOptions(endpoint, options, extra)
+    )
+  }
+
+  limit(): number {
+    return this.over ? 0 : this.limits.value()
+  }
+  heardAt(): number {
+    const { received } = this.sockets
+    if (received !== this.receivedBytes) {
+      this.receivedBytes = received
+      this.lastHeard = this.now()
+    }
+    return this.lastHeard
+  }
+  get ended(): Effect.Effect<ConnectError> {
+    return Deferred.await(this.end)
+  }
+  subscribe(listener: () => void): () => void {
+    this.listeners = [...this.listeners, listener]
+    return () => {
+      this.listeners = this.listeners.filter((l) => l !== listener)
+    }
+  }
+
+  start(options: StartOptions, listener: CallListener): Wire {
+    const deadline = options.deadline === Infinity ? Infinity : Date.now() + Math.max(0, options.deadline - this.now())
+    const call = new GrpcJsCall(this.channel.createCall(options.path, deadline, null, null, null), this, listener)
+    this.calls.add(call)
+    call.start(toGrpcJs(options.metadata, options.attempt))
+    return call
+  }
+
+  callEnded(call: GrpcJsCall): void {
+    this.calls.delete(call)
+  }
+
+  /** Dials, and ends when the channel is Ready. The first failure is final. */
+  readonly ready: Effect.Effect<void, ConnectError> = Effect.callback((resume) => {
+    const look = (state: grpc.connectivityState): void => {
+      switch (state) {
+        case grpc.connectivityState.READY:
+          // grpc-js says so a moment before it has the connection in its place.
+          process.nextTick(() => {
+            if (this.closed) return
+            const now = this.channel.getConnectivityState(false)
+            if (now !== grpc.connectivityState.READY) return look(now)
+            this.opened()
+            resume(Effect.void)
+          })
+          return
+        case grpc.connectivityState.TRANSIENT_FAILURE:
+          // The socket's own error may come in the same turn, after this.
+          setImmediate(() => resume(Effect.fail(connectError(this.peer, this.sockets.error))))
+          return
+        case grpc.connectivityState.SHUTDOWN:
+          return
+        default:
+          this.watch(state, look)
+      }
+    }
+    this.sockets.watch(() => look(this.channel.getConnectivityState(true)))
+  })
+
+  /** Closes everything; what still runs fails. */
+  readonly close: Effect.Effect<void> = Effect.callback((resume) => {
+    this.closed = true
+    const calls = this.calls.size
+    for (const call of this.calls) call.end(grpc.status.UNAVAILABLE, "Connection closed")
+    this.channel.close()
+    this.finish(new ConnectError({ reason: { _tag: "Closed" }, endpoint: this.peer }))
+    const destroy = () => this.sockets.destroy(() => resume(Effect.void))
+    if (calls > 0 || !this.wasReady) return destroy()
+    this.sockets.goodbye(goodbyeMillis, destroy)
+  })
+  private wasReady = false
+
+  private opened(): void {
+    this.wasReady = true
+    this.sockets.unwatch()
+    const session = this.settings ? Settings.sessionOf(this.channel) : undefined
+    if (session !== undefined) this.limits = Settings.stated(session, () => this.changed())
+    this.watch(grpc.connectivityState.READY, () => {
+      this.finish(connectError(this.peer, this.sockets.error ?? this.sockets.dropped))
+    })
+  }
+
+  /** Calls back once, in the turn in which the channel leaves `state`, unless it is closed by us. */
+  private watch(state: grpc.connectivityState, then: (next: grpc.connectivityState) => void): void {
+    this.channel.watchConnectivityState(state, Infinity, () => {
+      if (!this.closed) then(this.channel.getConnectivityState(false))
+    })
+  }
+
+  private finish(error: ConnectError): void {
+    if (this.over) return
+    this.over = true
+    Deferred.doneUnsafe(this.end, Effect.succeed(error))
+    this.changed()
+  }
+
+  private changed(): void {
+    for (const listener of this.listeners) listener()
+  }
+}

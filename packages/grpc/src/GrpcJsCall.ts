@@ -1,0 +1,110 @@
+/**
+ * One call on a grpc-js channel: the listener that grpc-js calls, and the wire that the bridge holds.
+ *
+ * `Channel.createCall` with a listener of our own costs a fifth less than the generated client, which captures a stack and
+ * builds an emitter for each call.
+ */
+import * as grpc from "@grpc/grpc-js"
+import type { CallListener, Wire } from "./Connection.ts"
+import type { StreamLimit } from "./GrpcJsSettings.ts"
+import * as Metadata from "./Metadata.ts"
+import * as Status from "./Status.ts"
+
+type GrpcCall = ReturnType<grpc.Channel["createCall"]>
+
+/** Who is told of the end of a call. */
+export interface CallOwner {
+  readonly limits: StreamLimit
+  /** It has its status. */
+  callEnded(call: GrpcJsCall): void
+}
+
+/** One call on a grpc-js channel. */
+export class GrpcJsCall implements Wire {
+  private readonly call: GrpcCall
+  private readonly owner: CallOwner
+  private readonly listener: CallListener
+  private headers: Metadata.Metadata | undefined = undefined
+  private written: (() => void) | undefined = undefined
+  private done = false
+
+  constructor(call: GrpcCall, owner: CallOwner, listener: CallListener) {
+    this.call = call
+    this.owner = owner
+    this.listener = listener
+  }
+
+  start(metadata: grpc.Metadata): void {
+    this.call.start(metadata, this)
+  }
+
+  send(bytes: Uint8Array): void {
+    const message = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const written = this.owner.limits.writing(bytes.length)
+    this.written = written
+    this.call.sendMessageWithContext(written === undefined ? noContext : { callback: written }, message)
+    this.call.halfClose()
+  }
+  read(): void {
+    this.call.startRead()
+  }
+  cancel(): void {
+    this.end(grpc.status.CANCELLED, "Cancelled on client")
+  }
+  /** Ends it with a status of ours. */
+  end(code: grpc.status, details: string): void {
+    if (!this.done) this.call.cancelWithStatus(code, details)
+  }
+
+  onReceiveMetadata(metadata: grpc.Metadata): void {
+    this.headers = received(metadata)
+    this.listener.onHeaders(this.headers)
+  }
+  onReceiveMessage(message: unknown): void {
+    this.listener.onMessage(message as Uint8Array)
+  }
+  onReceiveStatus(status: grpc.StatusObject): void {
+    if (this.done) return
+    this.done = true
+    this.owner.limits.ended(this.written)
+    this.owner.callEnded(this)
+    const metadata = received(status.metadata)
+    const { code, details } = status
+    this.listener.onStatus(code, details, metadata, code === 0 ? "Answered" : this.progress(code, details, metadata))
+  }
+
+  private progress(code: number, details: string, metadata: Metadata.Metadata) {
+    return Status.progressOf({
+      sent: this.call.getAuthContext() !== null,
+      headersSeen: this.headers !== undefined,
+      code,
+      details,
+      metadataEmpty: metadata.size === 0,
+      grpcContentType: Status.isGrpc(this.headers) || Status.isGrpc(metadata)
+    })
+  }
+}
+
+const noContext = {}
+
+/** Our metadata as grpc-js's. */
+export const toGrpcJs = (metadata: Metadata.Metadata | undefined, attempt: number): grpc.Metadata => {
+  if (metadata === undefined && attempt === 1) return noMetadata
+  const out = new grpc.Metadata()
+  if (metadata !== undefined) {
+    for (const [key, value] of metadata.entries) out.add(key, typeof value === "string" ? value : Buffer.from(value))
+  }
+  if (attempt > 1) out.set("grpc-previous-rpc-attempts", String(attempt - 1))
+  return out
+}
+
+/** grpc-js copies what a call starts with. */
+const noMetadata = new grpc.Metadata()
+
+const received = (metadata: grpc.Metadata): Metadata.Metadata => Metadata.received(() => entries(metadata))
+
+function* entries(metadata: grpc.Metadata): Generator<Metadata.Entry> {
+  for (const key of Object.keys(metadata.getMap())) {
+    for (const value of metadata.get(key)) yield [key, value]
+  }
+}

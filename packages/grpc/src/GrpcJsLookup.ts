@@ -1,0 +1,44 @@
+/**
+ * Host names to addresses, once per dial.
+ *
+ * `getaddrinfo` is asked, so `/etc/hosts` is honoured. It can't be cancelled and has no timeout of its own: we stop
+ * listening after five seconds, and the answer, should it come, is dropped.
+ */
+import { ConnectError } from "@hawser/core/ConnectError"
+import * as Effect from "effect/Effect"
+import * as dns from "node:dns"
+import { isIP } from "node:net"
+
+/** Finagle's default. */
+const timeoutMillis = 5_000
+/** An answer may hold thousands; so many are dialled. */
+const maxAddresses = 16
+
+/** A host and a port as one address: `10.0.0.7:50051`, `[::1]:50051`. */
+export const format = (host: string, port: number): string => (isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`)
+
+/** An address taken apart. */
+export const parse = (address: string): { readonly host: string; readonly port: number } => {
+  const colon = address.lastIndexOf(":")
+  const host = address.slice(0, colon)
+  return { host: host.startsWith("[") ? host.slice(1, -1) : host, port: Number(address.slice(colon + 1)) }
+}
+
+/** The addresses of a host, in the order of the system; the address itself when it is one. */
+export const lookup = (address: string): Effect.Effect<ReadonlyArray<string>, ConnectError> => {
+  const { host, port } = parse(address)
+  if (isIP(host) !== 0) return Effect.succeed([address])
+  const failed = (cause: unknown) => new ConnectError({ reason: { _tag: "Resolution", target: host }, endpoint: address, cause })
+  return Effect.callback<ReadonlyArray<string>, ConnectError>((resume) => {
+    dns.lookup(host, { all: true, order: "verbatim" }, (error, found) => {
+      if (error !== null) resume(Effect.fail(failed(error)))
+      else if (found.length === 0) resume(Effect.fail(failed(new Error("no addresses"))))
+      else resume(Effect.succeed(found.slice(0, maxAddresses).map((a) => format(a.address, port))))
+    })
+  }).pipe(
+    Effect.timeoutOrElse({
+      duration: timeoutMillis,
+      orElse: () => Effect.fail(failed(new Error(`no answer within ${timeoutMillis} ms`)))
+    })
+  )
+}

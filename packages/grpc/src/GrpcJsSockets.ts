@@ -1,0 +1,123 @@
+/**
+ * The sockets of one dial.
+ *
+ * grpc-js neither times out a dial nor closes what hangs in one, and it hides the errors of sockets. So every socket that
+ * a dial creates is seen here: from its creation, through Node's diagnostics channel, and again when TLS is on it. They
+ * give the reason of a failure, the proof of life (bytes received) and a close that leaves nothing.
+ */
+import type * as grpc from "@grpc/grpc-js"
+import { AsyncLocalStorage } from "node:async_hooks"
+import * as diagnostics from "node:diagnostics_channel"
+import type { Socket } from "node:net"
+
+const dialling = new AsyncLocalStorage<DialSockets>()
+let dials = 0
+const onSocket = (message: unknown): void => {
+  dialling.getStore()?.add((message as { readonly socket: Socket }).socket)
+}
+
+/** The sockets of one dial. */
+export class DialSockets {
+  /** The first error that any of them had. */
+  error: unknown = undefined
+  private readonly sockets = new Set<Socket>()
+  private last: Socket | undefined = undefined
+  private watching = false
+  private closed = false
+
+  /** Runs `dial` so that sockets created by it are seen here. */
+  watch(dial: () => void): void {
+    if (dials++ === 0) diagnostics.subscribe("net.client.socket", onSocket)
+    this.watching = true
+    dialling.run(this, dial)
+  }
+
+  /** No more sockets are expected. */
+  unwatch(): void {
+    if (!this.watching) return
+    this.watching = false
+    if (--dials === 0) diagnostics.unsubscribe("net.client.socket", onSocket)
+  }
+
+  /** Credentials that show each socket, and the error of a handshake. */
+  credentials(credentials: grpc.ChannelCredentials): grpc.ChannelCredentials {
+    const create = credentials._createSecureConnector.bind(credentials)
+    return Object.create(credentials, {
+      _createSecureConnector: {
+        value: (...args: Parameters<typeof create>): ReturnType<typeof create> => {
+          const connector = create(...args)
+          const connect = connector.connect.bind(connector)
+          connector.connect = (socket) => {
+            this.add(socket)
+            return connect(socket).then(
+              (result) => {
+                this.add(result.socket)
+                return result
+              },
+              (error: unknown) => {
+                this.fail(error)
+                throw error
+              }
+            )
+          }
+          return connector
+        }
+      }
+    }) as grpc.ChannelCredentials
+  }
+
+  add(socket: Socket): void {
+    if (this.closed) {
+      socket.destroy()
+      return
+    }
+    this.last = socket
+    if (this.sockets.has(socket)) return
+    this.sockets.add(socket)
+    socket.on("error", (error) => this.fail(error))
+    socket.once("close", () => this.sockets.delete(socket))
+  }
+
+  /** Bytes received so far. */
+  get received(): number {
+    return this.last?.bytesRead ?? 0
+  }
+
+  /** That the connection broke, if it did and nobody said why. */
+  get dropped(): Error | undefined {
+    const { last } = this
+    return last === undefined || last.destroyed || last.readableEnded ? new Error("connection dropped") : undefined
+  }
+
+  /** Lets the sockets end by themselves, for a while. */
+  goodbye(millis: number, then: () => void): void {
+    const timer = setTimeout(then, millis)
+    this.whenClosed(() => {
+      clearTimeout(timer)
+      then()
+    })
+  }
+
+  /** Destroys what is open and calls `done` when all is closed. */
+  destroy(done: () => void): void {
+    this.closed = true
+    this.unwatch()
+    this.whenClosed(done)
+    // In the tick of its creation, connect() would bring it back to life.
+    for (const socket of this.sockets) process.nextTick(() => socket.destroy())
+  }
+
+  private whenClosed(done: () => void): void {
+    let left = this.sockets.size
+    if (left === 0) return done()
+    for (const socket of this.sockets) {
+      socket.once("close", () => {
+        if (--left === 0) done()
+      })
+    }
+  }
+
+  private fail(error: unknown): void {
+    this.error ??= error
+  }
+}

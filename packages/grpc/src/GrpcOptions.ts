@@ -1,0 +1,77 @@
+/**
+ * The options of `Grpc.layer`. Every one has a sound default; a slot takes a value from its own module, or `false`.
+ *
+ * They are checked all together, before any socket opens: a key that does not exist, a value out of bounds or two that
+ * contradict each other fail the layer with one `OptionsError` that lists them all.
+ */
+import type { ConnectError } from "@hawser/core/ConnectError"
+import type { Policy } from "@hawser/core/Policy"
+import type * as Duration from "effect/Duration"
+import type * as Schedule from "effect/Schedule"
+import type { none } from "./Call.ts"
+import type { Channel } from "./Channel.ts"
+import type { Credentials } from "./Credentials.ts"
+import type { Retry } from "./Retry.ts"
+
+/** How many connections there are to each endpoint. */
+export interface ConnectionsOptions {
+  /** Kept open; 0 to 100. With 0 the first call dials. Default 1. */
+  readonly min?: number | undefined
+  /** At most; 1 to 100, and at least `min`. Default 4, or `min` where that is more. */
+  readonly max?: number | undefined
+  /** Calls on one connection at once; 1 to 1,000,000. Default: what the server says, and 100 until it does. */
+  readonly streamsPerConnection?: number | undefined
+  /** For one dial; 1 ms to 24 days. Default 20 s (connection-backoff.md). */
+  readonly connectTimeout?: Duration.Input | undefined
+}
+
+/** Where calls wait that have no connection or no free stream yet. */
+export interface QueueOptions {
+  /** Calls that wait at most; 0 to 1,000,000. The next one fails with `ResourceExhausted` by `Us`. Default 1,000. */
+  readonly max?: number | undefined
+  /** How long one may wait; 1 ms to 24 days; its deadline if that is sooner. Default 30 s. */
+  readonly timeout?: Duration.Input | undefined
+}
+
+/** When a connection counts as silent. */
+export interface SilenceOptions {
+  /** The shortest silence that counts; 50 ms to 24 days. Default 200 ms. */
+  readonly atLeast?: Duration.Input | undefined
+}
+
+/** The options of `Grpc.layer`. */
+export interface GrpcOptions {
+  /** Where to: `dns:///greeter:50051`, `greeter:50051`, `ipv4:10.0.0.1:50051,10.0.0.2:50051`, `ipv6:[::1]:50051`. */
+  readonly target: string
+  /** Default: TLS with the well-known roots. `Credentials.insecure` is plaintext. */
+  readonly credentials?: Credentials | undefined
+  /** What servers are asked for (`:authority`) and what their certificates must carry. Default: the host of `target`. */
+  readonly authority?: string | undefined
+  readonly connections?: ConnectionsOptions | undefined
+  readonly queue?: QueueOptions | undefined
+  /** How dead connections are found without pings; `false`: they are not. */
+  readonly silence?: SilenceOptions | false | undefined
+  /** How an endpoint is chosen for each call. Default `PeakEwma.policy`. */
+  readonly balancer?: Policy | undefined
+  /** For calls that name no timeout; above 0, at most 24 days, or `Deadline.none`. Default 15 s. */
+  readonly deadline?: Duration.Input | typeof none | undefined
+  /** Default `Retry.make()`: 3 attempts within a budget. */
+  readonly retry?: Retry | false | undefined
+  /** The waits between dials to an endpoint that can't be reached. Default 1 s × 1.6, ±20 %, up to 120 s. */
+  readonly reconnect?: Schedule.Schedule<unknown, ConnectError> | undefined
+  /** How long calls may run on when the layer's scope closes; 0 to 24 days. Default 30 s. */
+  readonly drain?: Duration.Input | undefined
+  /** The largest message that is taken; 1 byte to 2 GiB. Default 4 MiB (gRPC). */
+  readonly maxReceiveBytes?: number | undefined
+  /** The largest message that is sent; 1 byte to 2 GiB. Default 4 MiB: what servers take by default. */
+  readonly maxSendBytes?: number | undefined
+  /** Put before our own `user-agent`: printable ASCII, at most 256 characters. */
+  readonly userAgent?: string | undefined
+  /** Middleware of your own around the whole stack but call metrics: it sees calls. */
+  readonly perCall?: ((self: Channel) => Channel) | undefined
+  /** Middleware of your own below retries: it sees attempts. */
+  readonly perAttempt?: ((self: Channel) => Channel) | undefined
+}
+
+/** The options of `Grpc.layerBare`: those of connections, none of calls. */
+export type GrpcBareOptions = Omit<GrpcOptions, "deadline" | "retry" | "perCall" | "perAttempt">

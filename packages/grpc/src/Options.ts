@@ -1,0 +1,251 @@
+/**
+ * Checks the options of `Grpc.layer`, all at once.
+ *
+ * The only module that needs `effect/Schema`, which takes long to load: it is imported when a layer is built, never with
+ * the package.
+ */
+import * as Backoff from "@hawser/core/Backoff"
+import type { ConnectError } from "@hawser/core/ConnectError"
+import type { OptionsIssue } from "@hawser/core/OptionsError"
+import { OptionsError, show } from "@hawser/core/OptionsError"
+import * as PeakEwma from "@hawser/core/PeakEwma"
+import type { Policy } from "@hawser/core/Policy"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as SchemaParser from "effect/SchemaParser"
+import { none } from "./Call.ts"
+import type { Channel } from "./Channel.ts"
+import * as Credentials from "./Credentials.ts"
+import * as Deadline from "./Deadline.ts"
+import type { GrpcOptions } from "./GrpcOptions.ts"
+import * as Retry from "./Retry.ts"
+import * as Target from "./Target.ts"
+
+/** Options with every default filled in. Times are milliseconds. */
+export interface Decoded {
+  readonly target: Target.Target
+  readonly credentials: Credentials.Credentials
+  readonly authority: string
+  readonly connections: {
+    readonly min: number
+    readonly max: number
+    readonly streamsPerConnection: number | undefined
+    readonly connectTimeoutMillis: number
+  }
+  readonly queue: { readonly max: number; readonly timeoutMillis: number }
+  readonly silence: { readonly atLeastMillis: number } | false
+  readonly balancer: Policy
+  /** `Infinity` for `Deadline.none`. */
+  readonly deadlineMillis: number
+  readonly retry: Retry.Retry | false
+  readonly reconnect: Schedule.Schedule<unknown, ConnectError>
+  readonly drainMillis: number
+  readonly maxReceiveBytes: number
+  readonly maxSendBytes: number
+  readonly userAgent: string | undefined
+  readonly perCall: ((self: Channel) => Channel) | undefined
+  readonly perAttempt: ((self: Channel) => Channel) | undefined
+}
+
+// A leaf: a type guard, and the rule in words.
+const value = <T>(rule: string, is: (u: unknown) => boolean): Schema.Codec<T> =>
+  Schema.declare((u): u is T => is(u), { expected: rule })
+
+const integer = (min: number, max: number) =>
+  value<number>(
+    `an integer from ${min.toLocaleString("en")} to ${max.toLocaleString("en")}`,
+    (u) => Number.isInteger(u) && (u as number) >= min && (u as number) <= max
+  )
+
+const duration = (minMillis: number) =>
+  value<GrpcOptions["drain"] & {}>(`a duration from ${minMillis} ms to 24 days`, (u) => {
+    const millis = Deadline.millisOf(u)
+    return millis >= minMillis && millis <= Deadline.maxMillis
+  })
+
+const group = <const Fields extends Schema.Struct.Fields>(fields: Fields) => Schema.optional(Schema.Struct(fields))
+const middleware = value<(self: Channel) => Channel>("a function from channel to channel", (u) => typeof u === "function")
+const bytes = integer(1, 2_147_483_647)
+const isPolicy = (u: unknown): boolean =>
+  typeof u === "object" && u !== null && typeof (u as Policy).name === "string" && typeof (u as Policy).picker === "function"
+
+const bare = {
+  target: value<string>("a target such as dns:///greeter:50051", (u) => typeof u === "string"),
+  credentials: Schema.optional(
+    value<Credentials.Credentials>("Credentials.tls({ … }) or Credentials.insecure", Credentials.isCredentials)
+  ),
+  authority: Schema.optional(
+    value<string>("HOST or HOST:PORT", (u) => typeof u === "string" && /^[\w.-]+(:\d{1,5})?$|^\[[0-9a-f:.]+\](:\d{1,5})?$/i.test(u))
+  ),
+  connections: group({
+    min: Schema.optional(integer(0, 100)),
+    max: Schema.optional(integer(1, 100)),
+    streamsPerConnection: Schema.optional(integer(1, 1_000_000)),
+    connectTimeout: Schema.optional(duration(1))
+  }),
+  queue: group({ max: Schema.optional(integer(0, 1_000_000)), timeout: Schema.optional(duration(1)) }),
+  silence: Schema.optional(
+    Schema.Union([Schema.Literal(false), Schema.Struct({ atLeast: Schema.optional(duration(50)) })])
+  ),
+  balancer: Schema.optional(value<Policy>("a policy such as PeakEwma.policy", isPolicy)),
+  reconnect: Schema.optional(
+    value<Schedule.Schedule<unknown, ConnectError>>("a Schedule", Schedule.isSchedule)
+  ),
+  drain: Schema.optional(duration(0)),
+  maxReceiveBytes: Schema.optional(bytes),
+  maxSendBytes: Schema.optional(bytes),
+  userAgent: Schema.optional(
+    value<string>("printable ASCII, 1 to 256 characters", (u) => typeof u === "string" && /^[!-~](?:[ -~]{0,254}[!-~])?$/.test(u))
+  )
+}
+
+/** The schema of `GrpcBareOptions`. */
+export const GrpcBareOptionsSchema = Schema.Struct(bare)
+
+/** The schema of `GrpcOptions`. */
+export const GrpcOptionsSchema = Schema.Struct({
+  ...bare,
+  deadline: Schema.optional(
+    value<GrpcOptions["deadline"] & {}>(Deadline.rule, (u) => u === none || Deadline.isMillis(Deadline.millisOf(u)))
+  ),
+  retry: Schema.optional(value<Retry.Retry | false>("Retry.make({ … }) or false", (u) => u === false || Retry.isRetry(u))),
+  perCall: Schema.optional(middleware),
+  perAttempt: Schema.optional(middleware)
+})
+
+/**
+ * Checks the options of `Grpc.layer` and fills in the defaults. Fails with everything that is wrong with them.
+ *
+ * **Details**: beside each rule of `GrpcOptions`, refused are keys that do not exist, `connections.max` below `min`, and
+ * a silence that no call can last for, because the default deadline ends it first.
+ */
+export const decode = (options: unknown): Effect.Effect<Decoded, OptionsError> => run(GrpcOptionsSchema, options, true)
+
+/** As `decode`, for `Grpc.layerBare`: no deadline, no retry, no middleware. */
+export const decodeBare = (options: unknown): Effect.Effect<Decoded, OptionsError> =>
+  Effect.map(run(GrpcBareOptionsSchema, options, false), (decoded) => ({
+    ...decoded,
+    deadlineMillis: Infinity,
+    retry: false
+  }))
+
+const run = (
+  schema: typeof GrpcOptionsSchema | typeof GrpcBareOptionsSchema,
+  input: unknown,
+  calls: boolean
+): Effect.Effect<Decoded, OptionsError> =>
+  Effect.suspend(() => {
+    const parsed = SchemaParser.decodeUnknownResult<Schema.Decoder<GrpcOptions>>(schema, parseOptions)(input)
+    const issues = Result.isFailure(parsed) ? structural(schema.fields, input, parsed.failure) : []
+    issues.push(...related(input, calls))
+    if (Result.isFailure(parsed) || issues.length > 0) return Effect.fail(new OptionsError({ issues }))
+    return Effect.succeed(withDefaults(parsed.success))
+  })
+
+const parseOptions = { errors: "all", onExcessProperty: "error" } as const
+
+// ------------------------------------------------------------------------------------------------- one by one
+
+const unknownKey = "an option that exists"
+const toIssues = SchemaIssue.makeFormatterStandardSchemaV1({
+  leafHook: (issue) => {
+    if (issue._tag === "UnexpectedKey") return unknownKey
+    return issue._tag === "MissingKey" ? "a value: it has no default" : SchemaIssue.defaultLeafHook(issue)
+  }
+})
+
+const structural = (fields: Schema.Struct.Fields, input: unknown, failure: SchemaIssue.Issue): Array<OptionsIssue> =>
+  toIssues(failure).issues.map(({ message, path: raw = [] }) => {
+    const path = raw.map((key) => String(typeof key === "object" ? key.key : key))
+    const at = path.length === 0 ? "options" : path.join(".")
+    if (message === unknownKey) return { path: at, rule: meant(fields, path), value: `the key ${show(path.at(-1))}` }
+    return { path: at, rule: message.replace(/^Expected /, ""), value: shown(path, valueAt(input, path)) }
+  })
+
+const valueAt = (input: unknown, path: ReadonlyArray<string>): unknown =>
+  path.reduce<unknown>((u, key) => (u as Record<string, unknown> | undefined)?.[key], input)
+
+// Whatever stands in the place of credentials may be a secret.
+const shown = ([top]: ReadonlyArray<string>, u: unknown): string =>
+  typeof u === "function" || (top === "credentials" && u !== undefined) ? `a ${typeof u}` : show(u)
+
+const nested: Readonly<Record<string, ReadonlyArray<string>>> = {
+  connections: ["min", "max", "streamsPerConnection", "connectTimeout"],
+  queue: ["max", "timeout"],
+  silence: ["atLeast"]
+}
+
+const meant = (fields: Schema.Struct.Fields, path: ReadonlyArray<string>): string => {
+  const keys = path.length === 1 ? Object.keys(fields) : (nested[path[0]!] ?? [])
+  const close = keys.find((key) => distance(key.toLowerCase(), path.at(-1)!.toLowerCase()) <= 2)
+  return close === undefined ? `one of ${keys.join(", ")}` : `an option that exists; did you mean ${close}?`
+}
+
+/** Levenshtein's. */
+const distance = (a: string, b: string): number => {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length]!
+}
+
+// --------------------------------------------------------------------------------------------------- together
+
+/** What no field can say alone. Looks only at fields that are in order by themselves. */
+const related = (input: unknown, calls: boolean): Array<OptionsIssue> => {
+  const { target, credentials, connections, silence, deadline } = Object(input) as { [K in keyof GrpcOptions]?: unknown }
+  const out: Array<OptionsIssue> = []
+  if (typeof target === "string") out.push(...targetIssues(target))
+  if (Credentials.isCredentials(credentials)) out.push(...Credentials.issues(credentials))
+  const { min, max } = Object(connections) as { min?: unknown; max?: unknown }
+  if (Number.isInteger(min) && Number.isInteger(max) && (max as number) < (min as number)) {
+    out.push({ path: "connections.max", rule: `at least connections.min, which is ${min}`, value: show(max) })
+  }
+  const atLeast = Deadline.millisOf((Object(silence) as { atLeast?: unknown }).atLeast)
+  const limit = deadline === none ? Infinity : Deadline.millisOf(deadline ?? Deadline.unary)
+  if (calls && atLeast >= limit) {
+    const rule = `less than the deadline of calls, ${limit} ms, or no call is ever silent for so long`
+    out.push({ path: "silence.atLeast", rule, value: show((silence as { atLeast: unknown }).atLeast) })
+  }
+  return out
+}
+
+const targetIssues = (target: string): ReadonlyArray<OptionsIssue> => {
+  const parsed = Target.parse(target)
+  return Result.isFailure(parsed) ? parsed.failure : []
+}
+
+// --------------------------------------------------------------------------------------------------- defaults
+
+const withDefaults = (options: GrpcOptions): Decoded => {
+  const target = Result.getOrThrow(Target.parse(options.target))
+  const { min = 1, max = Math.max(4, min), streamsPerConnection, connectTimeout = "20 seconds" } = options.connections ?? {}
+  const { max: waiters = 1_000, timeout = "30 seconds" } = options.queue ?? {}
+  const { silence, deadline = Deadline.unary } = options
+  return {
+    target,
+    credentials: options.credentials ?? Credentials.tls(),
+    authority: options.authority ?? target.authority,
+    connections: { min, max, streamsPerConnection, connectTimeoutMillis: Deadline.millisOf(connectTimeout) },
+    queue: { max: waiters, timeoutMillis: Deadline.millisOf(timeout) },
+    silence: silence === false ? false : { atLeastMillis: Deadline.millisOf(silence?.atLeast ?? 200) },
+    balancer: options.balancer ?? PeakEwma.policy,
+    deadlineMillis: deadline === none ? Infinity : Deadline.millisOf(deadline),
+    retry: options.retry ?? Retry.make(),
+    reconnect: options.reconnect ?? Backoff.connection,
+    drainMillis: Deadline.millisOf(options.drain ?? "30 seconds"),
+    maxReceiveBytes: options.maxReceiveBytes ?? 4_194_304,
+    maxSendBytes: options.maxSendBytes ?? 4_194_304,
+    userAgent: options.userAgent,
+    perCall: options.perCall,
+    perAttempt: options.perAttempt
+  }
+}

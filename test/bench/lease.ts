@@ -1,0 +1,98 @@
+/**
+ * B4: lease and release through the whole core (queue, balancer, pools, subchannels), and a unary through the bridge,
+ * over connections that need no network.
+ */
+import type { Borrow } from "@hawser/core/Borrow"
+import * as Cluster from "@hawser/core/Cluster"
+import type { ConnectError } from "@hawser/core/ConnectError"
+import * as Demand from "@hawser/core/Demand"
+import * as Endpoint from "@hawser/core/Endpoint"
+import type { Lease } from "@hawser/core/Lease"
+import * as Bridge from "@hawser/grpc/Bridge"
+import * as Call from "@hawser/grpc/Call"
+import type { Connection } from "@hawser/grpc/Connection"
+import * as Effect from "effect/Effect"
+import { answer, nanosPer } from "./alone.ts"
+import { connector, method } from "./inMemory.ts"
+import { median } from "./pair.ts"
+import { type Result, round, type Row } from "./result.ts"
+
+const clusterOf = (endpoints: number) =>
+  Effect.tap(
+    Cluster.make({
+      target: "bench",
+      endpoints: Array.from({ length: endpoints }, (_, i) =>
+        Endpoint.makeUnsafe({ addresses: [`10.0.${i >> 8}.${i & 255}:50051`] })
+      ),
+      connector: connector(100)
+    }),
+    (cluster) => cluster.awaitReady(endpoints)
+  )
+
+const borrow: Borrow<Connection, ConnectError> = {
+  ...Demand.make({ method: method.path }),
+  granted: (lease: Lease<Connection>) => lease.release("Success"),
+  refused: (error: ConnectError) => {
+    throw error
+  }
+}
+
+const leaseNanos = (endpoints: number, operations: number): Promise<number> =>
+  Effect.runPromise(
+    Effect.scoped(
+      Effect.map(clusterOf(endpoints), (cluster) =>
+        nanosPer(operations, (n) => {
+          for (let i = 0; i < n; i++) cluster.borrowUnsafe(borrow)
+        })
+      )
+    )
+  )
+
+/** The same loop around each effect, in turns: the difference is the bridge's, its lease included. */
+const bridgeNanos = (operations: number): Promise<number> => {
+  const loop = (body: () => Effect.Effect<unknown, unknown>) =>
+    Effect.suspend(() => {
+      let left = operations
+      return Effect.whileLoop({ while: () => left-- > 0, body, step: () => {} })
+    })
+  const timed = (effect: Effect.Effect<void, unknown>) =>
+    Effect.gen(function* () {
+      const startedAt = process.hrtime.bigint()
+      yield* effect
+      return Number(process.hrtime.bigint() - startedAt) / operations
+    })
+  return Effect.runPromise(
+    Effect.scoped(
+      Effect.gen(function* () {
+        const cluster = yield* clusterOf(1)
+        const options = { borrowUnsafe: cluster.borrowUnsafe, maxSendBytes: 4 << 20, now: () => performance.now() }
+        const channel = Bridge.make(options)
+        const bytes = new Uint8Array(100)
+        const empty = loop(() => Effect.succeed(bytes))
+        const calls = loop(() => channel.unary(Call.make(method, bytes)))
+        yield* timed(empty)
+        yield* timed(calls)
+        const differences: Array<number> = []
+        for (let i = 0; i < 7; i++) {
+          const floor = yield* timed(empty)
+          differences.push((yield* timed(calls)) - floor)
+        }
+        return median(differences)
+      })
+    )
+  )
+}
+
+answer(async (quick): Promise<Result> => {
+  const operations = quick ? 100_000 : 300_000
+  const rows: Array<Row> = []
+  const row = (what: string, endpoints: number, nanos: number): number => {
+    rows.push({ measurement: "lease", what, endpoints, nanos: round(nanos, 0) })
+    return nanos
+  }
+  row("lease + release", 1, await leaseNanos(1, operations))
+  row("lease + release", 10, await leaseNanos(10, operations))
+  const B4 = row("lease + release", 1000, await leaseNanos(1000, operations))
+  const B4b = row("a unary through the bridge", 1, await bridgeNanos(operations))
+  return { values: { B4, B4b }, rows }
+})

@@ -1,0 +1,99 @@
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import { ConnectError } from "@hawser/core/ConnectError"
+import type { Session } from "@hawser/core/Session"
+
+/** What runs on a connection. */
+export interface ScriptedCall {
+  /** The connection is gone. */
+  cut(): void
+}
+
+/** A connection that does what the test says. It is its own `connection`, so that a lease leads back to it. */
+export class ScriptedSession implements Session<ScriptedSession> {
+  readonly connection = this
+  readonly address: string
+  /** What runs on the wire now. */
+  readonly calls = new Set<ScriptedCall>()
+  /** The most that ever ran at once. */
+  mostCalls = 0
+  /** How many were ever started. */
+  started = 0
+  heard: number
+  /** No new call may start. */
+  over = false
+  /** Its scope was closed: nothing runs on it any more. */
+  closed = false
+  readonly ended: Effect.Effect<ConnectError>
+  private readonly end: Deferred.Deferred<ConnectError>
+  private most: number
+  private listeners: ReadonlyArray<() => void> = []
+
+  constructor(address: string, limit: number, now: number) {
+    this.address = address
+    this.most = limit
+    this.heard = now
+    this.end = Deferred.makeUnsafe()
+    this.ended = Deferred.await(this.end)
+  }
+
+  limit(): number {
+    return this.over ? 0 : this.most
+  }
+  heardAt(): number {
+    return this.heard
+  }
+  subscribe(listener: () => void): () => void {
+    this.listeners = [...this.listeners, listener]
+    return () => {
+      this.listeners = this.listeners.filter((l) => l !== listener)
+    }
+  }
+  get listenerCount(): number {
+    return this.listeners.length
+  }
+
+  /** The peer allows so many from now on. */
+  setLimit(limit: number): void {
+    this.most = limit
+    this.tell()
+  }
+  /** GOAWAY: no new calls, the old ones go on. */
+  goAway(): void {
+    this.finish(new ConnectError({ reason: { _tag: "Closed" }, endpoint: this.address }))
+  }
+  /** The connection breaks, with everything on it. */
+  lose(): void {
+    this.finish(new ConnectError({ reason: { _tag: "Reset" }, endpoint: this.address }))
+    this.cutAll()
+  }
+  /** The scope was closed. */
+  close(): void {
+    this.closed = true
+    this.over = true
+    this.cutAll()
+  }
+
+  start(call: ScriptedCall): void {
+    this.calls.add(call)
+    this.started++
+    this.mostCalls = Math.max(this.mostCalls, this.calls.size)
+  }
+  /** Whether the call was running. */
+  stop(call: ScriptedCall): boolean {
+    return this.calls.delete(call)
+  }
+
+  private finish(error: ConnectError): void {
+    if (this.over) return
+    this.over = true
+    this.tell()
+    Deferred.doneUnsafe(this.end, Effect.succeed(error))
+  }
+  private cutAll(): void {
+    for (const call of [...this.calls]) if (this.calls.delete(call)) call.cut()
+  }
+  private tell(): void {
+    for (const listener of this.listeners) listener()
+  }
+}
