@@ -12,30 +12,14 @@ import { exitCodes, judge } from "./judge.ts"
 import { Live } from "./live.ts"
 import { parse, usage } from "./options.ts"
 import type { Options } from "./options.ts"
+import { narrate } from "./plain.ts"
 import { Processes } from "./processes.ts"
 import type { ChildFailed } from "./processes.ts"
-import { makeReport, table } from "./report.ts"
+import { makeReport, remarks, table } from "./report.ts"
 import type { Played, Report } from "./report.ts"
 import { show } from "./screen.ts"
-import { story } from "./story.ts"
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
-
-const narrate = (live: Live) => (): void => {
-  const failed = (["hawser", "raw"] as const).map((name) => `${name} ${live[name].now?.failed ?? 0}`).join(", ")
-  const phase = story[live.phase]
-  if (live.phase === 0) {
-    say(
-      `servers: ${live
-        .servers()
-        .map(({ address, name }) => `${name} ${address}`)
-        .join(", ")}`
-    )
-  }
-  const time = `${(live.elapsedMillis / 1000).toFixed(1).padStart(6)} s`
-  const text = phase === undefined ? "the story is over" : `${phase.name.padEnd(10)} ${phase.what}`
-  say(`${time}  ${text}${live.phase > 0 ? ` (failed so far: ${failed})` : ""}`)
-}
 
 const play = (options: Options): Effect.Effect<{ played: Played; report: Report }, ChildFailed> =>
   Effect.gen(function* () {
@@ -44,22 +28,12 @@ const play = (options: Options): Effect.Effect<{ played: Played; report: Report 
     const terminal = process.stdout.isTTY && process.env.TERM !== "dumb"
     const played = yield* Effect.gen(function* () {
       if (terminal) yield* show(live, process.stdout)
-      return yield* Effect.raceFirst(direct(live, terminal ? () => {} : narrate(live)), processes.trouble)
+      else narrate(live, say)
+      return yield* Effect.raceFirst(direct(live), processes.trouble)
     }).pipe(Effect.scoped)
     const leftover = yield* processes.finish(live.servers().map((server) => server.port))
     return { played, report: makeReport(played, leftover) }
   }).pipe(Effect.provide(Processes.layer))
-
-const lateness = ({ summaries }: Played): ReadonlyArray<string> =>
-  Object.entries(summaries).flatMap(([client, { late, total }]) =>
-    late * 100 > total.calls ? [`The machine was busy: ${late} calls of ${client} started more than 100 ms late.`] : []
-  )
-
-const failures = ({ phases, summaries }: Played): ReadonlyArray<string> =>
-  phases.flatMap(({ name }, index) => {
-    const kinds = Object.entries(summaries.hawser.phases[index]!.failures).map(([why, n]) => `${n} × ${why}`)
-    return kinds.length > 0 ? [`Hawser's failures in ${name}: ${kinds.join(", ")}`] : []
-  })
 
 const conclude = (options: Options, played: Played, report: Report): number => {
   const verdict = judge(report)
@@ -70,7 +44,7 @@ const conclude = (options: Options, played: Played, report: Report): number => {
           verdict.tag === "void" ? "This run proves nothing:" : "Hawser fell short:",
           ...verdict.lines.map((line) => `  ${line}`)
         ]
-  for (const line of ["", ...table(report), "", ...failures(played), ...lateness(played), ...words]) say(line)
+  for (const line of ["", ...table(report), "", ...remarks(played), ...words]) say(line)
   if (options.json) say(JSON.stringify(report))
   return exitCodes[verdict.tag]
 }

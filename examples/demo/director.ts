@@ -14,8 +14,7 @@ const warmUp = Duration.seconds(1)
 /** A call answers in milliseconds before a fault; whatever takes longer is not waited for. */
 const settleWithin = Duration.millis(300)
 
-/** `turned` is called when a phase begins, and once more when the last one has ended. */
-export const direct = Effect.fnUntraced(function* (live: Live, turned: () => void) {
+export const direct = Effect.fnUntraced(function* (live: Live) {
   const processes = yield* Processes
   const stage = yield* makeStage
   live.servers = stage.servers
@@ -38,8 +37,7 @@ export const direct = Effect.fnUntraced(function* (live: Live, turned: () => voi
   live.begin()
   for (const [index, phase] of story.entries()) {
     const act = yield* phase.begin(stage)
-    live.phase = index
-    turned()
+    live.turn(index)
     // What is in flight at a blow belongs to the phase that it opens: let the calls of the phase before end first.
     if (phase.victim === undefined) yield* toBoth({ tag: "phase", index })
     else yield* Effect.forEach(clients, (client) => settle(client, index), { concurrency: "unbounded" })
@@ -48,8 +46,7 @@ export const direct = Effect.fnUntraced(function* (live: Live, turned: () => voi
     phases.push({ name: phase.name, inFlightOnVictim })
     yield* Effect.sleep(Duration.millis(Math.max(0, live.ends[index]! - live.elapsedMillis)))
   }
-  live.phase = story.length
-  turned()
+  live.turn(story.length)
 
   yield* toBoth({ tag: "stop" })
   const [hawser, raw] = yield* Effect.all(

@@ -5,11 +5,12 @@ import * as Grpc from "@hawser/grpc/Grpc"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { deadlineMillis, EchoDefinition } from "./echo.ts"
 import { play } from "./load.ts"
 import { describe, endpoints } from "./look.ts"
-import type { ClientConfig } from "./messages.ts"
+import type { ClientConfig, EventView } from "./messages.ts"
 
 const { addresses, rps } = JSON.parse(process.argv[2]!) as ClientConfig
 
@@ -28,10 +29,11 @@ const live = Echo.layer.pipe(
 const program = Effect.gen(function* () {
   const { echo } = yield* Echo
   const cluster = yield* Grpc.GrpcCluster
-  const run = Effect.runForkWith(yield* Effect.context())
+  const context = yield* Effect.context()
+  const run = Effect.runForkWith(context)
   yield* cluster.awaitReady(addresses.length)
 
-  let events: Array<string> = []
+  let events: Array<EventView> = []
   yield* Effect.forkScoped(
     Stream.runForEach(cluster.events, ({ event }) => Effect.sync(() => events.push(...describe(event))))
   )
@@ -40,13 +42,16 @@ const program = Effect.gen(function* () {
     call: (end) =>
       run(echo({ client: "hawser", text: "hello" })).addObserver((exit) => {
         if (exit._tag === "Success") return end({ tag: "answered", server: exit.value.server })
-        const error = Cause.squash(exit.cause)
-        end({ tag: "failed", why: error instanceof Error ? error.message : String(error) })
+        const why = Option.match(Cause.findErrorOption(exit.cause), {
+          onNone: () => "defect",
+          onSome: ({ attempts, progress, reason }) => `${reason._tag} (${progress}, attempt ${attempts})`
+        })
+        end({ tag: "failed", why })
       }),
     look: () => {
       const fresh = events
       events = []
-      return { endpoints: endpoints(Effect.runSync(cluster.snapshot).root), events: fresh }
+      return { endpoints: endpoints(Effect.runSyncWith(context)(cluster.snapshot).root), events: fresh }
     }
   })
   return yield* Effect.never

@@ -44,13 +44,22 @@ export class Track {
   }
 }
 
+/** What Hawser noticed or did. */
+export interface Happening {
+  readonly atMillis: number
+  readonly text: string
+}
+
 export class Live {
   readonly hawser = new Track()
   readonly raw = new Track()
-  readonly events: Array<{ readonly atMillis: number; readonly text: string }> = []
+  readonly events: Array<Happening> = []
   servers: () => ReadonlyArray<Server> = () => []
-  /** Index into the story; -1 while the clients warm up. */
+  /** Index into the story; -1 while the clients warm up, its length when it is over. */
   phase = -1
+  /** For whoever wants to be told at once. */
+  turned: () => void = () => {}
+  told: (happening: Happening) => void = () => {}
   readonly seconds: number
   readonly rps: number
   readonly ends: ReadonlyArray<number>
@@ -66,6 +75,11 @@ export class Live {
     this.#origin = performance.now()
   }
 
+  turn(phase: number): void {
+    this.phase = phase
+    this.turned()
+  }
+
   /** Since the story began. */
   get elapsedMillis(): number {
     return this.#origin === undefined ? 0 : performance.now() - this.#origin
@@ -74,6 +88,11 @@ export class Live {
   tick(client: "hawser" | "raw", tick: Tick): void {
     const slice = this.phase < 0 ? -1 : Math.floor((this.elapsedMillis / (this.seconds * 1000)) * slices)
     this[client].add(tick, slice)
-    for (const text of tick.events) this.events.push({ atMillis: this.elapsedMillis, text })
+    for (const { address, text } of tick.events) {
+      const server = this.servers().find((candidate) => candidate.address === address)
+      const happening = { atMillis: this.elapsedMillis, text: server === undefined ? text : `${server.name} ${text}` }
+      this.events.push(happening)
+      this.told(happening)
+    }
   }
 }

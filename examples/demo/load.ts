@@ -5,13 +5,13 @@
 import { deadlineMillis } from "./echo.ts"
 import { Ledger } from "./ledger.ts"
 import type { Ending } from "./ledger.ts"
-import type { EndpointView, FromClient, ToClient } from "./messages.ts"
+import type { EndpointView, EventView, FromClient, ToClient } from "./messages.ts"
 
 export interface Client {
   readonly rps: number
   /** Starts one call, and says once how it ended. */
   readonly call: (end: (ending: Ending) => void) => void
-  readonly look?: () => { readonly endpoints: ReadonlyArray<EndpointView>; readonly events: ReadonlyArray<string> }
+  readonly look?: () => { readonly endpoints: ReadonlyArray<EndpointView>; readonly events: ReadonlyArray<EventView> }
 }
 
 const tell = (message: FromClient) => process.send!(message)

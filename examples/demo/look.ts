@@ -1,7 +1,7 @@
 /** What Hawser tells about itself, in the words of the screen. */
 import type { Event } from "@hawser/core/Event"
 import type { Snapshot } from "@hawser/core/Upstream"
-import type { EndpointView } from "./messages.ts"
+import type { EndpointView, EventView } from "./messages.ts"
 
 const stateOf = ({ children, connectivity, details }: Snapshot): string => {
   if (connectivity === "TransientFailure") return "Unreachable"
@@ -28,27 +28,32 @@ export const endpoints = (root: Snapshot): ReadonlyArray<EndpointView> => {
 }
 
 /** A line for what a watcher wants to know, nothing for the rest. */
-export const describe = (event: Event): ReadonlyArray<string> => {
+export const describe = (event: Event): ReadonlyArray<EventView> => {
+  const text = textOf(event)
+  return text === undefined ? [] : [{ address: "endpoint" in event ? event.endpoint : undefined, text }]
+}
+
+const textOf = (event: Event): string | undefined => {
   switch (event._tag) {
     case "Connected":
-      return [`${event.endpoint}: connected in ${event.millis.toFixed(0)} ms`]
+      return `connected in ${event.millis.toFixed(0)} ms`
     case "ConnectFailed":
-      return [`${event.endpoint}: can't connect, next attempt in ${(event.retryInMillis / 1000).toFixed(1)} s`]
+      return `can't be reached, next attempt in ${(event.retryInMillis / 1000).toFixed(1)} s`
     case "Disconnected":
-      return [`${event.endpoint}: connection lost, with ${event.inFlight} calls in flight`]
+      return `has lost its connection, with ${event.inFlight} calls in flight`
     case "Quarantined":
-      return [`${event.endpoint}: silent for ${event.silentMillis.toFixed(0)} ms, so it gets no calls for now`]
+      return `has been silent for ${event.silentMillis.toFixed(0)} ms and gets no calls for now`
     case "Recovered":
-      return [`${event.endpoint}: heard again after ${event.silentMillis.toFixed(0)} ms`]
+      return `is heard again after ${event.silentMillis.toFixed(0)} ms`
     case "Closed":
-      return [`${event.endpoint}: connection closed (${event.why})`]
+      return `has a connection less (${event.why})`
     case "Ejected":
-      return [`${event.endpoint}: left out (${event.rule})`]
+      return `is left out (${event.rule})`
     case "Readmitted":
-      return [`${event.endpoint}: taken back`]
+      return "is taken back"
     case "Panic":
-      return [event.on ? "too few endpoints are well: using all" : "enough endpoints are well again"]
+      return event.on ? "too few servers are well: all are used" : "enough servers are well again"
     default:
-      return []
+      return undefined
   }
 }

@@ -42,7 +42,12 @@ export interface Tick {
   readonly recent: ReadonlyArray<number>
   /** What the client itself knows about its endpoints, if it can tell. */
   readonly endpoints: ReadonlyArray<EndpointView>
-  readonly events: ReadonlyArray<string>
+  readonly events: ReadonlyArray<EventView>
+}
+
+export interface EventView {
+  readonly address: string | undefined
+  readonly text: string
 }
 
 export interface EndpointView {

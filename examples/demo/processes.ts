@@ -129,10 +129,10 @@ const make = Effect.gen(function* () {
   yield* watchdog.hear("ready")
 
   return Processes.of({
-    start: (name, file, config = {}) =>
+    start: <In extends Message, Out extends Message>(name: string, file: string, config: object = {}) =>
       Effect.suspend(() => {
-        const { child, pid } = begin(name, file, config)
-        return Effect.as(pid === undefined ? Effect.void : watchdog.tell({ tag: "watch", pid }), child as never)
+        const { child, pid } = begin<In, Out>(name, file, config)
+        return Effect.as(pid === undefined ? Effect.void : watchdog.tell({ tag: "watch", pid }), child)
       }),
     trouble: Deferred.await(trouble),
     finish: (ports) =>

@@ -70,3 +70,14 @@ export const table = (report: Report): ReadonlyArray<string> => {
     row("together", report)
   ]
 }
+
+/** What the table does not say. */
+export const remarks = ({ phases, summaries }: Played): ReadonlyArray<string> => [
+  ...phases.flatMap(({ name }, index) => {
+    const kinds = Object.entries(summaries.hawser.phases[index]!.failures).map(([why, n]) => `${n} × ${why}`)
+    return kinds.length > 0 ? [`Hawser's failures in ${name}: ${kinds.join(", ")}`] : []
+  }),
+  ...Object.entries(summaries).flatMap(([client, { late, total }]) =>
+    late * 100 > total.calls ? [`The machine was busy: ${late} calls of ${client} started more than 100 ms late.`] : []
+  )
+]

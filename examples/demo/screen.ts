@@ -8,7 +8,7 @@ import { colours, noColours } from "./paint.ts"
 const enter = "\u001b[?1049h\u001b[?25l\u001b[?7l"
 const leave = "\u001b[?7h\u001b[?25h\u001b[?1049l"
 const home = "\u001b[H"
-const restOfLine = "\u001b[K"
+const wholeLine = "\u001b[2K"
 const restOfScreen = "\u001b[J"
 
 /** Draws five times a second while its scope is open. */
@@ -28,8 +28,8 @@ export const show = Effect.fnUntraced(function* (live: Live, terminal: NodeJS.Wr
       })
   )
   const draw = Effect.sync(() => {
-    const lines = frame(live, terminal.columns, terminal.rows, paint)
-    terminal.write(home + lines.map((line) => line + restOfLine).join("\r\n") + restOfScreen)
+    const lines = frame(live, terminal.columns || 80, terminal.rows || 24, paint)
+    terminal.write(home + lines.map((line) => wholeLine + line).join("\r\n") + restOfScreen)
   })
   yield* Effect.forkScoped(Effect.repeat(draw, Schedule.spaced("200 millis")), { startImmediately: true })
 })

@@ -13,7 +13,7 @@ import { build, type Built } from "./server/build.ts"
 import { unary } from "./unary.ts"
 
 const contenders = Object.keys(clients) as ReadonlyArray<ClientName>
-const quickContenders: ReadonlyArray<ClientName> = ["raw", "createCall", "hawser"]
+const quickContenders: ReadonlyArray<ClientName> = ["createCall", "raw", "hawser"]
 
 const run: Record<Measurement, (options: Options, built: () => Built) => Promise<Result>> = {
   unary: ({ quick, rounds, seconds }, built) =>

@@ -12,8 +12,8 @@ import * as Bridge from "@hawser/grpc/Bridge"
 import * as Call from "@hawser/grpc/Call"
 import type { Connection } from "@hawser/grpc/Connection"
 import * as Effect from "effect/Effect"
-import { answer, nanosPer } from "./alone.ts"
-import { connector, method } from "./inMemory.ts"
+import { answer, cpuNanos, nanosPer } from "./alone.ts"
+import { client, connector, method } from "./inMemory.ts"
 import { median } from "./pair.ts"
 import { type Result, round, type Row } from "./result.ts"
 
@@ -48,40 +48,50 @@ const leaseNanos = (endpoints: number, operations: number): Promise<number> =>
     )
   )
 
-/** The same loop around each effect, in turns: the difference is the bridge's, its lease included. */
-const bridgeNanos = (operations: number): Promise<number> => {
-  const loop = (body: () => Effect.Effect<unknown, unknown>) =>
-    Effect.suspend(() => {
-      let left = operations
-      return Effect.whileLoop({ while: () => left-- > 0, body, step: () => {} })
-    })
-  const timed = (effect: Effect.Effect<void, unknown>) =>
+/** The same loop around each effect, in turns: the difference is Hawser's, the lease included. */
+const unaryNanos = (unary: () => Effect.Effect<unknown, unknown>, operations: number) => {
+  const timed = (body: () => Effect.Effect<unknown, unknown>) =>
     Effect.gen(function* () {
-      const startedAt = process.hrtime.bigint()
-      yield* effect
-      return Number(process.hrtime.bigint() - startedAt) / operations
+      let left = operations
+      const startedAt = cpuNanos()
+      yield* Effect.whileLoop({ while: () => left-- > 0, body, step: () => {} })
+      return (cpuNanos() - startedAt) / operations
     })
-  return Effect.runPromise(
+  const nothing = Effect.succeed(0)
+  return Effect.gen(function* () {
+    yield* timed(() => nothing)
+    yield* timed(unary)
+    const differences: Array<number> = []
+    for (let i = 0; i < 7; i++) {
+      const floor = yield* timed(() => nothing)
+      differences.push((yield* timed(unary)) - floor)
+    }
+    return median(differences)
+  })
+}
+
+const bytes = Buffer.alloc(100)
+
+const bridgeNanos = (operations: number): Promise<number> =>
+  Effect.runPromise(
     Effect.scoped(
-      Effect.gen(function* () {
-        const cluster = yield* clusterOf(1)
-        const options = { borrowUnsafe: cluster.borrowUnsafe, maxSendBytes: 4 << 20, now: () => performance.now() }
-        const channel = Bridge.make(options)
-        const bytes = new Uint8Array(100)
-        const empty = loop(() => Effect.succeed(bytes))
-        const calls = loop(() => channel.unary(Call.make(method, bytes)))
-        yield* timed(empty)
-        yield* timed(calls)
-        const differences: Array<number> = []
-        for (let i = 0; i < 7; i++) {
-          const floor = yield* timed(empty)
-          differences.push((yield* timed(calls)) - floor)
-        }
-        return median(differences)
+      Effect.flatMap(clusterOf(1), ({ borrowUnsafe }) => {
+        const channel = Bridge.make({ borrowUnsafe, maxSendBytes: 4 << 20, now: () => performance.now() })
+        return unaryNanos(() => channel.unary(Call.make(method, bytes)), operations)
       })
     )
   )
-}
+
+const clientNanos = (operations: number): Promise<number> =>
+  Effect.runPromise(
+    Effect.scoped(
+      Effect.gen(function* () {
+        const { cluster, echo } = yield* client(100, 1_000)
+        yield* cluster.awaitReady()
+        return yield* unaryNanos(() => echo(bytes), operations)
+      })
+    )
+  )
 
 answer(async (quick): Promise<Result> => {
   const operations = quick ? 100_000 : 300_000
@@ -94,5 +104,6 @@ answer(async (quick): Promise<Result> => {
   row("lease + release", 10, await leaseNanos(10, operations))
   const B4 = row("lease + release", 1000, await leaseNanos(1000, operations))
   const B4b = row("a unary through the bridge", 1, await bridgeNanos(operations))
+  row("a unary of a client with all defaults", 1, await clientNanos(operations))
   return { values: { B4, B4b }, rows }
 })

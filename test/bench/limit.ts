@@ -104,30 +104,18 @@ const multiple = (contestant: Contestant, raw: Contestant): number =>
 
 const row = async (contestant: Contestant, raw: Contestant): Promise<Row> => {
   const { accepted, maxRunning } = await contestant.server.stats()
-  const of = (f: (round: Round) => number): number => median(contestant.rounds.map(f))
+  const of = (digits: number, f: (round: Round) => number): number => rounded(median(contestant.rounds.map(f)), digits)
   return {
     measurement: "limit",
     client: titles[contestant.worker.name],
     concurrency,
     handlers: rounded(handlers(contestant), 1),
     mostHandlers: maxRunning,
-    callsPerSecond: rounded(
-      of((round) => round.callsPerSecond),
-      0
-    ),
+    callsPerSecond: of(0, (round) => round.callsPerSecond),
     timesRaw: rounded(multiple(contestant, raw), 2),
-    cpuMicrosPerCall: rounded(
-      of((round) => cpuPerCall(round.sample)),
-      1
-    ),
-    p50Millis: rounded(
-      of((round) => round.sample.p50),
-      0
-    ),
-    p99Millis: rounded(
-      of((round) => round.sample.p99),
-      0
-    ),
+    cpuMicrosPerCall: of(1, (round) => cpuPerCall(round.sample)),
+    p50Millis: of(0, (round) => round.sample.p50),
+    p99Millis: of(0, (round) => round.sample.p99),
     connections: accepted
   }
 }

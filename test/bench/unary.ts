@@ -48,9 +48,9 @@ export const unary = async (built: Built, options: UnaryOptions): Promise<Result
   }
   // Round 0 warms up what the rounds themselves change (heap sizes, the machine's clock) and does not count.
   for (let round = 0; round <= options.rounds; round++) {
-    for (const [i] of levels.entries()) {
+    for (let level = 0; level < levels.length; level++) {
       for (const contestant of orderOf(contestants, round)) {
-        const cell = contestant.cells[i]!
+        const cell = contestant.cells[level]!
         const sample = await run(contestant, cell.concurrency, options.seconds)
         if (round > 0) cell.samples.push(sample)
       }
@@ -68,26 +68,17 @@ const summary = (contestants: ReadonlyArray<Contestant>): Result => {
   const rows = levels.flatMap((concurrency, i) =>
     contestants.map((contestant): Row => {
       const { samples } = contestant.cells[i]!
-      const of = (f: (sample: Sample) => number): number => median(samples.map(f))
+      const of = (digits: number, f: (sample: Sample) => number): number => rounded(median(samples.map(f)), digits)
       return {
         measurement: "unary",
         client: titles[contestant.worker.name],
         concurrency,
         pairedCpu: rounded(median(ratios(contestant, i)), 3),
         deviation: rounded(deviation(ratios(contestant, i)), 3),
-        cpuMicrosPerCall: rounded(of(cpuPerCall), 1),
-        callsPerSecond: rounded(
-          of((s) => (s.calls / s.millis) * 1000),
-          0
-        ),
-        p50Millis: rounded(
-          of((s) => s.p50),
-          2
-        ),
-        p99Millis: rounded(
-          of((s) => s.p99),
-          1
-        ),
+        cpuMicrosPerCall: of(1, cpuPerCall),
+        callsPerSecond: of(0, (s) => (s.calls / s.millis) * 1000),
+        p50Millis: of(2, (s) => s.p50),
+        p99Millis: of(1, (s) => s.p99),
         connections: contestant.connections
       }
     })

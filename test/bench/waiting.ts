@@ -2,18 +2,12 @@
  * B7: calls that wait for a permit that never comes. What each holds on the heap, its fiber included, and how long it
  * takes to cancel them all: in the bridge, and through a client with the middleware that calls have by default.
  */
-import * as Cluster from "@hawser/core/Cluster"
-import * as Endpoint from "@hawser/core/Endpoint"
 import * as Bridge from "@hawser/grpc/Bridge"
 import * as Call from "@hawser/grpc/Call"
-import * as Client from "@hawser/grpc/Client"
-import * as Deadline from "@hawser/grpc/Deadline"
-import * as Retry from "@hawser/grpc/Retry"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import { answer } from "./alone.ts"
-import { definition, request } from "./echo.ts"
-import { connector, method } from "./inMemory.ts"
+import { answer, cpuNanos } from "./alone.ts"
+import { client, method } from "./inMemory.ts"
 import { median } from "./pair.ts"
 import { type Result, round, type Row } from "./result.ts"
 
@@ -39,26 +33,20 @@ const waited = async (call: Effect.Effect<unknown, unknown>, waiting: () => numb
     let left = count
     for (const fiber of fibers) fiber.addObserver(() => --left === 0 && resolve())
   })
-  const startedAt = performance.now()
+  const startedAt = cpuNanos()
   for (let i = 0; i < count; i++) fibers[(i * stride) % count]!.interruptUnsafe()
   await ended
-  const cancelMillis = performance.now() - startedAt
+  const cancelMillis = (cpuNanos() - startedAt) / 1e6
   if (waiting() !== 0) throw new Error(`${waiting()} of ${count} calls still wait`)
   return { bytesEach, cancelMillis }
 }
 
 answer(async (quick): Promise<Result> => {
   const program = Effect.gen(function* () {
-    const { borrowUnsafe, waitingUnsafe } = yield* Cluster.make({
-      target: "bench",
-      endpoints: [Endpoint.makeUnsafe({ addresses: ["10.0.0.1:50051"] })],
-      connector: connector(0),
-      maxWaiters: many
-    })
+    const { cluster, echo } = yield* client(0, many)
+    const { borrowUnsafe, waitingUnsafe } = cluster
     const bridge = Bridge.make({ borrowUnsafe, maxSendBytes: 4 << 20, now: () => performance.now() })
-    const channel = bridge.pipe(Retry.intercept(Retry.make()), Deadline.withDefault(Deadline.unary))
-    const { echo } = Client.make(definition, channel, { idempotent: ["echo"] })
-    const bytes = new Uint8Array(100)
+    const bytes = Buffer.alloc(100)
     const rounds = (call: Effect.Effect<unknown, unknown>, count: number) =>
       Effect.promise(async () => {
         const all: Array<Waited> = []
@@ -68,7 +56,7 @@ answer(async (quick): Promise<Result> => {
         return { bytesEach: of((one) => one.bytesEach), cancelMillis: of((one) => one.cancelMillis) }
       })
     const inBridge = Effect.suspend(() => bridge.unary(Call.make(method, bytes)))
-    const inClient = Effect.suspend(() => echo(request))
+    const inClient = Effect.suspend(() => echo(bytes))
     return {
       bridge: yield* rounds(inBridge, many),
       few: yield* rounds(inClient, few),

@@ -9,7 +9,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "ConnectError Connectivity Demand DrainReport Endpoint Outcome",
     "Event Lease Session Snapshot",
     "Borrow Connector EventLog Upstream",
-    "Backoff Estimate RetryBudget",
+    "Backoff Estimate Gauges RetryBudget",
     "LiveConnection Race",
     "Subchannel",
     "Member Pool",
@@ -21,7 +21,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "index"
   ],
   grpc: [
-    "Credentials Metadata Method Target",
+    "Credentials Metadata Method Target Version",
     "Call RpcError",
     "Channel Connection Status",
     "GrpcJsFailure GrpcJsLookup GrpcJsSettings GrpcJsSockets",
@@ -30,6 +30,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "Transport",
     "Deadline",
     "Bridge CallMetrics Client Retry",
+    "GrpcOptions",
     "Options",
     "Grpc",
     "index"

@@ -65,10 +65,10 @@ const folder = join(root, ".cache/docs")
 export const fileOf = ({ path, line }: Example): string =>
   join(folder, `${path.replace(/^packages\/|\.\w+$/g, "").replaceAll("/", "-")}-${line}.ts`)
 
-/** The module that runs an example; one that can't be read fails when it runs, and alone. */
+/** The module that runs an example, as if from examples/; one that can't be read fails when it runs, and alone. */
 const moduleOf = ({ code }: Example): string => {
   try {
-    const body = withAssertions(code.replaceAll('"./generated/', '"../../examples/generated/'))
+    const body = withAssertions(code.replaceAll('from "./', 'from "../../examples/'))
     return `import { equal } from "../../test/docs/equal.ts"\n${body}\nexport {}\n`
   } catch (error) {
     return `throw new Error(${JSON.stringify(String(error))})\nexport {}\n`

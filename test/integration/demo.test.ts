@@ -133,7 +133,7 @@ describe("demo screen", () => {
         inFlight: 100,
         latencyMillis: 1234.5
       })),
-      events: [`${addresses[0]}: silent for 214 ms, so it gets no calls for now`]
+      events: [{ address: addresses[0], text: "has been silent for 214 ms" }]
     })
     for (const client of ["hawser", "raw"] as const) for (const n of [100_000, 240_000]) live.tick(client, tick(n))
     return live

@@ -40,7 +40,6 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   private picker: Picker<C, E> | undefined = undefined
   private panic = false
   private state: Connectivity = "Connecting"
-  private refusal: Refusal<E> = Pending
   private idle: ReadonlyArray<Member<C, E>> = []
   private readonly due: Array<Member<C, E>> = []
   private picks = 0
@@ -73,7 +72,7 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   lease(demand: Demand): Lease<C> | Refusal<E> {
     const { picker } = this
     if (this.idle.length > 0) this.wakeIdle(demand)
-    if (picker === undefined) return this.refusal
+    if (picker === undefined) return this.refuse()
     this.picks++
     if (this.due.length > 0) {
       const trial = this.tryNeglected(demand)
@@ -170,7 +169,6 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
       this.options.publish({ _tag: "PickSet", ready: picked.map((m) => m.name) })
     }
     this.state = this.aggregate(states)
-    if (picked.length === 0) this.refusal = this.refuse(states)
   }
 
   private aggregate(states: ReadonlyArray<Connectivity>): Connectivity {
@@ -178,7 +176,9 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
     return states.length === 0 ? "TransientFailure" : "Shutdown"
   }
 
-  private refuse(states: ReadonlyArray<Connectivity>): Refusal<E> {
+  /** Why nobody can be picked. Asked anew each time, because errors change while states do not. */
+  private refuse(): Refusal<E> {
+    const states = this.members.map((m) => m.upstream.connectivity())
     if (states.length === 0) return { _tag: "Failing", error: this.options.empty() }
     if (states.includes("Connecting") || states.includes("Idle")) return Pending
     const failing = states.lastIndexOf("TransientFailure")

@@ -25,6 +25,7 @@ import { type Endpoint, sameConnection } from "./Endpoint.ts"
 import { MethodEstimates } from "./Estimate.ts"
 import { type Envelope, Events } from "./Event.ts"
 import * as EventLog from "./EventLog.ts"
+import * as Gauges from "./Gauges.ts"
 import type { Lease, Refusal } from "./Lease.ts"
 import { Issues, type OptionsError } from "./OptionsError.ts"
 import * as PeakEwma from "./PeakEwma.ts"
@@ -168,8 +169,8 @@ export const make = Effect.fnUntraced(function*<C>(
     now,
     run,
     busy: () => balancer.load() > 0 || silence?.busy() === true,
-    tick: (at, stalled) => {
-      silence?.tick(at, stalled)
+    tick: (at, deafMillis) => {
+      silence?.tick(at, deafMillis)
       balancer.tick(at)
     }
   })
@@ -179,6 +180,11 @@ export const make = Effect.fnUntraced(function*<C>(
   }
   const drain = Drain.make({ pools, balancer, queue, within: checked.drain, publish: log.publish, now })
   yield* Effect.addFinalizer(() => Effect.asVoid(drain))
+  yield* Gauges.register(target, {
+    waiting: () => queue.waiting,
+    inFlight: () => balancer.load(),
+    connections: () => pools.reduce((n, pool) => n + pool.connections().length, 0)
+  })
   run(Effect.forever(Effect.andThen(
     Effect.sleep(shrinkEvery),
     Effect.sync(() => {

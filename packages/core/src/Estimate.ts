@@ -24,11 +24,12 @@ export class Estimate {
     if (!this.known || millis >= this.value || (this.restarts && millis * 2 < this.value)) {
       this.value = millis
     } else {
-      const weight = Math.exp((this.stampedAt - now) / decayMillis)
+      // A stream that answered early and ended late brings an old sample: it must not make time run backwards.
+      const weight = Math.exp(-Math.max(0, now - this.stampedAt) / decayMillis)
       this.value = this.value * weight + millis * (1 - weight)
     }
     this.known = true
-    this.stampedAt = now
+    this.stampedAt = Math.max(this.stampedAt, now)
   }
 
   /** Forgets everything. */
@@ -38,26 +39,86 @@ export class Estimate {
   }
 }
 
+/** Buckets of a quarter of an octave from 1 ms on: 19 % of precision up to more than a minute. */
+const bucketsPerOctave = 4
+const bucketCount = 68
+/** A window is over after so many samples and so long, or after the longest time. */
+const windowSamples = 100
+const windowMillis = 1_000
+const maxWindowMillis = 60_000
+/** With fewer samples than this the slowest one counts. */
+const fewSamples = 20
+const quantile = 0.95
+
+/**
+ * What a method usually takes at most: the 95th percentile of its latest answers.
+ *
+ * **Details**: a percentile, because a single slow answer (a stall of this process, a pause of the server) must not make
+ * us patient for long; and the slowest answer while there are few, because that is all there is to know.
+ */
+class Usual {
+  private current = new Uint32Array(bucketCount)
+  private previous = new Uint32Array(bucketCount)
+  private samples = 0
+  private samplesBefore = 0
+  private startedAt: number
+
+  constructor(now: number) {
+    this.startedAt = now
+  }
+
+  add(millis: number, now: number): void {
+    const age = now - this.startedAt
+    if ((this.samples >= windowSamples && age >= windowMillis) || age >= maxWindowMillis) this.turn(now)
+    const bucket = millis <= 1 ? 0 : Math.min(bucketCount - 1, Math.ceil(Math.log2(millis) * bucketsPerOctave))
+    this.current[bucket]!++
+    this.samples++
+  }
+
+  /** The upper bound of the bucket that holds the percentile. */
+  millis(): number {
+    const total = this.samples + this.samplesBefore
+    const rank = total < fewSamples ? total : Math.ceil(total * quantile)
+    let seen = 0
+    for (let i = 0; i < bucketCount; i++) {
+      seen += this.current[i]! + this.previous[i]!
+      if (seen >= rank) return 2 ** (i / bucketsPerOctave)
+    }
+    return Infinity
+  }
+
+  private turn(now: number): void {
+    if (this.samples > 0) {
+      const reused = this.previous
+      this.previous = this.current
+      this.samplesBefore = this.samples
+      this.current = reused.fill(0)
+      this.samples = 0
+    }
+    this.startedAt = now
+  }
+}
+
 /** The most methods that are told apart; later ones have no estimate. */
 const maxMethods = 1_000
 
 /** How long the calls of each method take, over all endpoints: what "overdue" is measured by. */
 export class MethodEstimates {
-  private readonly byMethod = new Map<string, Estimate>()
+  private readonly byMethod = new Map<string, Usual>()
 
   /** Takes the latency of an answered call. */
   add(method: string, millis: number, now: number): void {
-    let estimate = this.byMethod.get(method)
-    if (estimate === undefined) {
+    let usual = this.byMethod.get(method)
+    if (usual === undefined) {
       if (this.byMethod.size >= maxMethods) return
-      estimate = new Estimate(false)
-      this.byMethod.set(method, estimate)
+      usual = new Usual(now)
+      this.byMethod.set(method, usual)
     }
-    estimate.add(millis, now)
+    usual.add(millis, now)
   }
 
   /** Milliseconds, or `undefined` while nothing is known. */
   get(method: string): number | undefined {
-    return this.byMethod.get(method)?.value
+    return this.byMethod.get(method)?.millis()
   }
 }

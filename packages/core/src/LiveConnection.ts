@@ -13,10 +13,8 @@ import type { Session } from "./Session.ts"
 
 /** Who is told what happens on a connection. */
 export interface LiveOwner<C> {
-  /** A permit came back, and every observer knows. */
+  /** A permit came back, maybe with the news that the connection is broken, and every observer knows. */
   returned(live: LiveConnection<C>): void
-  /** A borrower found the connection broken. */
-  broken(live: LiveConnection<C>): void
 }
 
 /** What a connection needs besides its session. */
@@ -85,9 +83,9 @@ export class LiveConnection<C> {
     return Math.max(this.session.heardAt(), this.repliedAt)
   }
 
-  lease(demand: Demand): Lease<C> | Refusal<never> {
+  lease(demand: Demand, now?: number): Lease<C> | Refusal<never> {
     if (!this.hasRoom()) return Full
-    const lease = new LiveLease(this, demand, this.now())
+    const lease = new LiveLease(this, demand, now ?? this.now())
     this.inFlight++
     if (demand.method !== undefined) this.link(lease)
     return lease
@@ -102,13 +100,13 @@ export class LiveConnection<C> {
       this.answered++
       this.repliedAt = now
       // An answer that was held up by a silent path says nothing about the method.
-      if (method !== undefined && this.quarantinedAt === undefined) this.methods.add(method, millis, now)
+      // Unless it is all that is known: else a handler that is always slow would always be taken for silent.
+      if (method !== undefined && (this.quarantinedAt === undefined || this.methods.get(method) === undefined)) {
+        this.methods.add(method, millis, now)
+      }
     } else if (outcome !== "Neutral") {
       this.failed++
-      if (outcome === "Broken") {
-        this.lending = false
-        this.owner.broken(this)
-      }
+      if (outcome === "Broken") this.lending = false
     }
   }
 
@@ -117,10 +115,14 @@ export class LiveConnection<C> {
     this.owner.returned(this)
   }
 
-  /** Tells every borrower that can be overdue that this path is given up. */
-  giveUp(): void {
+  /** Tells every borrower that can be overdue, or those that `which` names, once, that this path is given up. */
+  giveUp(which?: (lease: LiveLease<C>) => boolean): void {
     const demands: Array<Demand> = []
-    for (let l = this.oldest; l !== undefined; l = l.next) demands.push(l.demand)
+    for (let l = this.oldest; l !== undefined; l = l.next) {
+      if (l.givenUp || which?.(l) === false) continue
+      demands.push(l.demand)
+      l.givenUp = true
+    }
     for (const demand of demands) demand.lost?.()
   }
 
@@ -150,6 +152,8 @@ export class LiveLease<C> implements Lease<C> {
   readonly demand: Demand
   prev: LiveLease<C> | undefined = undefined
   next: LiveLease<C> | undefined = undefined
+  /** Whether the borrower was told that its path is given up. */
+  givenUp = false
   private live: LiveConnection<C> | undefined
   private respondedAt = -1
   private first: LeaseObserver | undefined = undefined

@@ -46,11 +46,13 @@ export class Member<C, E> implements LeaseObserver {
   }
 
   /** Leases from the upstream and books the borrow. */
-  lease(demand: Demand): Lease<C> | Refusal<E> {
-    const out = this.upstream.lease(demand)
+  lease(demand: Demand, now?: number): Lease<C> | Refusal<E> {
+    const out = this.upstream.lease(demand, now)
     if (out._tag === "Lease") {
       this.outstanding++
       this.pickedAt = out.startedAt
+      // One trial at a time.
+      if (this.failing) this.trialAt = out.startedAt + this.trialMillis
       out.observe(this)
     }
     return out
@@ -58,8 +60,9 @@ export class Member<C, E> implements LeaseObserver {
 
   /** Peak-EWMA × (in flight + 1). The age of the oldest borrow counts when it is above the estimate. */
   cost(now: number): number {
-    const age = now - this.upstream.oldestSince()
     if (!this.estimate.known) return this.outstanding === 0 ? 0 : unknownCost * this.outstanding
+    if (this.outstanding === 0) return this.estimate.value + 0.05
+    const age = now - this.upstream.oldestSince()
     const latency = age > this.estimate.value ? age : this.estimate.value
     return (latency + 0.05) * (this.outstanding + 1)
   }

@@ -22,7 +22,7 @@ export const policy: Policy = {
     const n = members.length
     if (n === 1) {
       const only = members[0]!
-      return (demand) => only.lease(demand)
+      return (demand, now) => only.lease(demand, now)
     }
     return (demand, now) => {
       const i = Math.floor(random() * n)
@@ -33,8 +33,8 @@ export const policy: Policy = {
       const chosen = demand.avoid === undefined
         ? cheaper(a, b, now)
         : cheapestOutside(members, demand.avoid, now) ?? cheaper(a, b, now)
-      const out = chosen.lease(demand)
-      return out._tag === "Lease" ? out : firstWithRoom(members, i, demand)
+      const out = chosen.lease(demand, now)
+      return out._tag === "Lease" ? out : firstWithRoom(members, i, demand, now)
     }
   }
 }

@@ -26,7 +26,8 @@ export interface Policy {
 export const firstWithRoom = <C, E>(
   members: ReadonlyArray<Member<C, E>>,
   start: number,
-  demand: Demand
+  demand: Demand,
+  now: number
 ): Lease<C> | Refusal<E> => {
   const { avoid } = demand
   const n = members.length
@@ -35,7 +36,7 @@ export const firstWithRoom = <C, E>(
       const member = members[(start + k) % n]!
       const avoided = avoid !== undefined && avoid.has(member.name)
       if (avoided !== (pass === 1)) continue
-      const out = member.lease(demand)
+      const out = member.lease(demand, now)
       if (out._tag === "Lease") return out
     }
     if (avoid === undefined) break

@@ -49,12 +49,13 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     while (this.subchannels.length < this.options.min) this.add("Min")
   }
 
-  lease(demand: Demand): Lease<C> | Refusal<ConnectError> {
-    const chosen = this.emptiest(false) ?? this.emptiest(true)
+  lease(demand: Demand, now?: number): Lease<C> | Refusal<ConnectError> {
+    const chosen = this.emptiest(this.silent)
     if (chosen === undefined) return this.refuse(demand)
-    const lease = chosen.lease(demand)
-    if (lease._tag === "Lease" && chosen.inFlight >= chosen.limit() * pressure) this.grow()
-    if (this.subchannels.length > this.options.min) this.peak = Math.max(this.peak, this.load())
+    const lease = chosen.lease(demand, now)
+    const n = this.subchannels.length
+    if (n < this.options.max && chosen.inFlight >= chosen.limit() * pressure) this.grow()
+    if (n > this.options.min) this.peak = Math.max(this.peak, this.load())
     return lease
   }
   connectivity(): Connectivity {
@@ -100,6 +101,11 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     return this.subchannels.reduce((a, s) => Math.max(a, s.connectMillis ?? 0), 0)
   }
 
+  /** Whether a replacement is open, or being dialled, beside the connection that it stands in for. */
+  get replacing(): boolean {
+    return this.extra !== undefined
+  }
+
   /** Opens one connection beyond the maximum, to stand in for a silent one. */
   replace(): Subchannel<C> | undefined {
     if (this.closed || this.extra !== undefined) return undefined
@@ -116,6 +122,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     this.extra = undefined
     subchannel.retire(why)
     this.forgetRetired()
+    while (!this.closed && this.subchannels.length < this.options.min) this.add("Min")
     this.update()
   }
 
@@ -154,6 +161,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
   /** No new borrow and no new dial from here on; for the end of the cluster. */
   stop(): void {
     this.closed = true
+    for (const subchannel of this.subchannels) subchannel.retire("Drain")
     this.update()
   }
 
@@ -186,7 +194,8 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     const n = this.subchannels.length - (this.extra === undefined ? 0 : 1)
     if (this.closed || n >= this.options.max) return
     // One dial at a time, and none while the endpoint turns connections away.
-    for (const s of this.subchannels) if (s.connectivity() !== "Ready") return
+    // A limit of 0 is the end of a connection that is not yet told, or a peer that wants no calls at all.
+    for (const s of this.subchannels) if (s.connectivity() !== "Ready" || s.current?.limit() === 0) return
     this.add("Demand")
   }
 

@@ -9,8 +9,8 @@ import type * as Fiber from "effect/Fiber"
 
 /** Milliseconds between two ticks. */
 const periodMillis = 50
-/** A tick later than this was a stall of ours. */
-const stallMillis = 100
+/** Between two ticks so much time counts; the rest was a stall of ours. */
+const countedMillis = 100
 
 /** What a pulse needs. */
 export interface PulseOptions {
@@ -18,8 +18,8 @@ export interface PulseOptions {
   readonly run: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   /** Whether to go on. */
   readonly busy: () => boolean
-  /** `stalled`: we did not listen for a while, so silence proves nothing. */
-  readonly tick: (now: number, stalled: boolean) => void
+  /** `deafMillis`: for so long before this tick we did not listen, so silence proves nothing. */
+  readonly tick: (now: number, deafMillis: number) => void
 }
 
 /** A tick while there are borrows in flight. */
@@ -44,7 +44,7 @@ export class Pulse {
     do {
       yield* Effect.sleep(periodMillis)
       const at = now()
-      tick(at, at - before > periodMillis + stallMillis)
+      tick(at, Math.max(0, at - before - countedMillis))
       before = at
     } while (busy())
     this.running = false

@@ -38,7 +38,7 @@ const race = Effect.fnUntraced(function*<C, R>(
       Effect.gen(function*() {
         const scope = yield* Scope.fork(parent)
         const exit = yield* Effect.exit(
-          restore(Scope.provide(connector({ ...endpoint, addresses: [address] }), scope))
+          restore(Scope.provide(Effect.suspend(() => connector({ ...endpoint, addresses: [address] })), scope))
         )
         left--
         if (Exit.isSuccess(exit) && (yield* Deferred.succeed(won, exit.value))) return

@@ -34,7 +34,8 @@ class Windowed implements RetryBudget {
   private readonly reserve: number
   private readonly width: number
   private readonly deposits = new Float64Array(slices)
-  private readonly withdrawals = new Float64Array(slices)
+  /** One slice longer than deposits, so that the promise holds for any window and not only for whole slices. */
+  private readonly withdrawals = new Float64Array(slices + 1)
   private deposited = 0
   private withdrawn = 0
   private slice = -Infinity
@@ -53,7 +54,7 @@ class Windowed implements RetryBudget {
 
   withdraw(now: number): boolean {
     if (this.balance(now) < 1) return false
-    this.withdrawals[this.slice % slices]! += 1
+    this.withdrawals[this.slice % (slices + 1)]! += 1
     this.withdrawn += 1
     return true
   }
@@ -67,13 +68,13 @@ class Windowed implements RetryBudget {
   private turn(now: number): void {
     const slice = Math.max(0, Math.floor(now / this.width))
     if (slice <= this.slice) return
-    const first = Math.max(this.slice + 1, slice - slices + 1, 0)
-    for (let s = first; s <= slice; s++) {
-      const i = s % slices
-      this.deposited -= this.deposits[i]!
-      this.withdrawn -= this.withdrawals[i]!
-      this.deposits[i] = 0
-      this.withdrawals[i] = 0
+    for (let s = Math.max(this.slice + 1, slice - slices, 0), n = 0; n <= slices && s <= slice; s++, n++) {
+      const deposit = s % slices
+      const withdrawal = s % (slices + 1)
+      this.deposited -= this.deposits[deposit]!
+      this.withdrawn -= this.withdrawals[withdrawal]!
+      this.deposits[deposit] = 0
+      this.withdrawals[withdrawal] = 0
     }
     this.slice = slice
   }

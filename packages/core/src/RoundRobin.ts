@@ -18,10 +18,10 @@ export const policy: Policy = {
   name: "round_robin",
   picker: (members, random) => {
     let next = Math.floor(random() * members.length)
-    return (demand) => {
+    return (demand, now) => {
       const start = next
       next = (next + 1) % members.length
-      return firstWithRoom(members, start, demand)
+      return firstWithRoom(members, start, demand, now)
     }
   }
 }

@@ -27,6 +27,10 @@ const readyWithinMillis = 500
 const readyWithinDials = 3
 /** At most this share of the endpoints is ejected. */
 const maxEjected = 0.5
+/** A call on a silent connection that has no more time than this left is sent again while there is time. */
+const lastChanceMillis = 400
+/** Stalls are forgotten after this long. */
+const rememberedMillis = 60_000
 
 /** What the detector needs. */
 export interface SilenceOptions<C, E> {
@@ -56,8 +60,8 @@ class Suspicion<C> {
 export class Silence<C, E> {
   private readonly suspicions: ReadonlyArray<Suspicion<C>>
   private readonly options: SilenceOptions<C, E>
-  /** Silence before this is our own. */
-  private listeningSince = -Infinity
+  /** Stalls of this process: when they ended, and how long they were. */
+  private stalls: ReadonlyArray<{ readonly end: number; readonly millis: number }> = []
 
   constructor(options: SilenceOptions<C, E>) {
     this.options = options
@@ -65,8 +69,8 @@ export class Silence<C, E> {
   }
 
   /** Looks at every connection. Called every 50 ms while there are borrows in flight or suspicions. */
-  tick(now: number, stalled: boolean): void {
-    if (stalled) this.listeningSince = now
+  tick(now: number, deafMillis: number): void {
+    if (deafMillis > 0 || this.stalls.length > 0) this.remember(now, deafMillis)
     for (const suspicion of this.suspicions) {
       this.listen(suspicion, now)
       this.judge(suspicion, now)
@@ -90,7 +94,7 @@ export class Silence<C, E> {
         live.quarantinedAt = now
         this.tell({ _tag: "Quarantined", endpoint: name(pool.endpoint), connection: live.id, silentMillis: now - heard })
         pool.update()
-      } else if (heard > live.quarantinedAt) {
+      } else if (heard >= live.quarantinedAt) {
         const silentMillis = now - live.quarantinedAt
         live.quarantinedAt = undefined
         this.tell({ _tag: "Recovered", endpoint: name(pool.endpoint), connection: live.id, silentMillis })
@@ -102,11 +106,21 @@ export class Silence<C, E> {
   /** A call should have been answered, and nothing at all was heard for that long. */
   private overdue(live: LiveConnection<C>, heard: number, now: number): boolean {
     for (let lease = live.oldest; lease !== undefined; lease = lease.next) {
-      const limit = this.patience(lease, heard)
-      const since = Math.max(lease.startedAt, heard, this.listeningSince)
-      if (now - since >= limit) return true
+      if (this.listened(Math.max(lease.startedAt, heard), now) >= this.patience(lease, heard)) return true
     }
     return false
+  }
+
+  /** How long we really listened since then. */
+  private listened(since: number, now: number): number {
+    let millis = now - since
+    for (const stall of this.stalls) if (stall.end > since) millis -= Math.min(stall.millis, stall.end - since)
+    return millis
+  }
+
+  private remember(now: number, deafMillis: number): void {
+    const recent = this.stalls.filter((stall) => now - stall.end < rememberedMillis)
+    this.stalls = deafMillis > 0 ? [...recent, { end: now, millis: deafMillis }] : recent
   }
 
   private patience(lease: LiveLease<C>, heard: number): number {
@@ -131,8 +145,12 @@ export class Silence<C, E> {
       this.settle(suspicion)
       return
     }
+    this.rescue(silent, now)
     if (replacement === undefined) {
-      if (!suspicion.ejected && now - suspicion.replacedAt >= replaceEveryMillis) this.replace(suspicion, now)
+      if (suspicion.ejected) return
+      if (now - suspicion.replacedAt >= replaceEveryMillis) this.replace(suspicion, now)
+      // It had a replacement a moment ago: no second dial, but no more patience either.
+      else if (!spoke && now - silentSince(silent) >= this.readyWithin(pool)) this.eject(suspicion, silent, now)
       return
     }
     const fresh = replacement.current
@@ -144,7 +162,7 @@ export class Silence<C, E> {
           pool.remove(old, "Replaced")
         }
       }
-    } else if (now >= suspicion.readyBy || fresh !== undefined) {
+    } else if (!spoke && (now >= suspicion.readyBy || fresh !== undefined)) {
       this.eject(suspicion, silent, now)
     }
   }
@@ -154,7 +172,24 @@ export class Silence<C, E> {
     suspicion.replacement = pool.replace()
     if (suspicion.replacement === undefined) return
     suspicion.replacedAt = now
-    suspicion.readyBy = now + Math.max(readyWithinMillis, readyWithinDials * pool.connectMillis())
+    suspicion.readyBy = now + this.readyWithin(pool)
+  }
+
+  private readyWithin(pool: Pool<C>): number {
+    return Math.max(readyWithinMillis, readyWithinDials * pool.connectMillis())
+  }
+
+  /** Calls whose time runs out before the verdict are given up one by one, if there is somewhere else to go. */
+  private rescue(silent: ReadonlyArray<Subchannel<C>>, now: number): void {
+    if (this.options.balancer.usable().length === 0) return
+    for (const subchannel of silent) {
+      subchannel.current!.giveUp(({ demand, startedAt }) => {
+        const usual = demand.method === undefined ? undefined : this.options.methods.get(demand.method)
+        // A call that began with little time gets half of it first.
+        const left = Math.min(Math.max(lastChanceMillis, factor * (usual ?? 0)), (demand.deadline - startedAt) / 2)
+        return demand.deadline - now <= left
+      })
+    }
   }
 
   /** Nobody is silent: the replacement is one too many, or has become the connection. */
@@ -163,7 +198,7 @@ export class Silence<C, E> {
     if (replacement === undefined) return
     suspicion.replacement = undefined
     suspicion.readyBy = Infinity
-    if (pool.subchannels.length < 2) return
+    if (!pool.replacing) return
     const works = replacement.connectivity() === "Ready"
     const dead = works ? pool.subchannels.find((s) => s.connectivity() !== "Ready") : undefined
     pool.remove(dead ?? replacement, "Surplus")
@@ -179,7 +214,7 @@ export class Silence<C, E> {
     if (all === 1 || (ejected + 1) / all > maxEjected) return
     suspicion.ejected = true
     const since = Math.min(...silent.map((s) => s.current?.heardAt() ?? now))
-    const limit = Math.round(suspicion.readyBy - suspicion.replacedAt)
+    const limit = Math.round(this.readyWithin(suspicion.pool))
     this.tell({ _tag: "Ejected", endpoint: name(suspicion.pool.endpoint), rule: "silence", value: now - since, limit })
   }
 
@@ -187,3 +222,7 @@ export class Silence<C, E> {
     this.options.publish(event)
   }
 }
+
+/** When the last of them was put aside. */
+const silentSince = <C>(silent: ReadonlyArray<Subchannel<C>>): number =>
+  Math.max(...silent.map((s) => s.current?.quarantinedAt ?? -Infinity))

@@ -74,11 +74,13 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   /** Starts dialling. Once. */
   start(): void {
     this.loop = this.options.run(this.forever)
+    // Retired from within: there was no loop to interrupt yet.
+    if (this.state === "Shutdown") this.loop.interruptUnsafe()
   }
 
-  lease(demand: Demand): Lease<C> | Refusal<ConnectError> {
+  lease(demand: Demand, now?: number): Lease<C> | Refusal<ConnectError> {
     const current = this.current
-    if (current !== undefined && current.lending) return current.lease(demand)
+    if (current !== undefined && current.lending) return current.lease(demand, now)
     if (this.state === "Shutdown") {
       return { _tag: "Closed", error: new ConnectError({ reason: { _tag: "Closed" }, endpoint: name(this.endpoint) }) }
     }
@@ -144,14 +146,18 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   })
 
   returned(live: LiveConnection<C>): void {
+    if (!live.lending && live === this.current) {
+      // Broken, and at once no longer Ready: else whoever is woken sees a full pool, and opens one connection more.
+      this.lost(live, new ConnectError({ reason: { _tag: "Reset" }, endpoint: name(this.endpoint) }))
+      this.broke.openUnsafe()
+      return
+    }
     if (!live.lending && live.inFlight === 0 && this.draining.has(live)) this.options.run(this.shut(live))
     this.changed()
   }
-  broken(live: LiveConnection<C>): void {
-    if (live === this.current) this.broke.openUnsafe()
-  }
 
   private move(to: Connectivity): void {
+    if (this.state === "Shutdown") return
     this.state = to
     this.changed()
   }
@@ -196,6 +202,11 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
       const live = new LiveConnection({ endpoint, id, session, scope, owner: this, methods, maxStreams, now })
       const unsubscribe = session.subscribe(() => this.changed())
       yield* Scope.addFinalizer(scope, Effect.sync(unsubscribe))
+      if (this.state === "Shutdown") {
+        // Retired in the turn in which the dial came to its end.
+        yield* Scope.close(scope, Exit.void)
+        return yield* Effect.interrupt
+      }
       this.ready(live, now() - startedAt)
       return live
     })
@@ -211,6 +222,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   }
 
   private lost(live: LiveConnection<C>, error: ConnectError): void {
+    if (live !== this.current) return
     this.current = undefined
     this.lastError = error
     const { id, inFlight } = live
@@ -243,7 +255,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
           continue
         }
       } else {
-        if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
+        if (this.connectivity() === "Shutdown") return
         error = failure(exit.cause, endpoint)
       }
       delay = yield* Effect.match(step(now(), error), {

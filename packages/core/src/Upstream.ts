@@ -31,7 +31,8 @@ export interface Snapshot {
  */
 export interface Upstream<out C, out E = never> extends Pipeable {
   readonly [TypeId]: typeof TypeId
-  lease(demand: Demand): Lease<C> | Refusal<E>
+  /** `now`: monotonic milliseconds, from a caller that has just read them. */
+  lease(demand: Demand, now?: number): Lease<C> | Refusal<E>
   connectivity(): Connectivity
   /** Ready, but to be picked only when panic holds: silent or ejected. */
   penalised(): boolean
@@ -58,7 +59,7 @@ export const isUpstream = (u: unknown): u is Upstream<unknown, unknown> => hasPr
 export abstract class UpstreamBase<C, E> implements Upstream<C, E> {
   readonly [TypeId] = TypeId
   private listeners: ReadonlyArray<() => void> = []
-  abstract lease(demand: Demand): Lease<C> | Refusal<E>
+  abstract lease(demand: Demand, now?: number): Lease<C> | Refusal<E>
   abstract connectivity(): Connectivity
   abstract load(): number
   abstract snapshot(): Snapshot

@@ -80,7 +80,9 @@ export class WaitQueue<C, E> {
   borrow(borrow: Borrow<C, E>): Waiting | undefined {
     const { errors, maxWaitMillis, maxWaiters, now, upstream } = this.options
     if (this.closed) return this.refuse(borrow, errors.closed())
-    if (this.waiting === 0 || borrow.priority === 0) {
+    // While the upstream fails, only those wait who wait that out: they don't keep others from the bad news.
+    const failing = this.last._tag === "Failing" && !borrow.waitForReady
+    if (this.waiting === 0 || borrow.priority === 0 || failing) {
       const out = upstream.lease(borrow)
       if (out._tag === "Lease") {
         borrow.granted(out)
@@ -144,7 +146,7 @@ export class WaitQueue<C, E> {
 
   private round(): void {
     const now = this.options.now()
-    const passed = new Set<Waiter<C, E>>()
+    let passed: Set<Waiter<C, E>> | undefined
     for (let waiter = this.first(passed); waiter !== undefined; waiter = this.first(passed)) {
       if (waiter.expires <= now) {
         this.dismiss(waiter, this.options.errors.expired(this.waiting, this.last))
@@ -152,7 +154,8 @@ export class WaitQueue<C, E> {
       }
       const out = this.options.upstream.lease(waiter.borrow)
       if (out._tag === "Lease") {
-        this.callsInRow = waiter.borrow.priority === 1 ? this.callsInRow + 1 : 0
+        if (waiter.borrow.priority === 1) this.callsInRow++
+        else if (waiter.borrow.priority === 2) this.callsInRow = 0
         this.remove(waiter)
         waiter.borrow.granted(out)
       } else if (out._tag === "Closed" || (out._tag === "Failing" && !waiter.borrow.waitForReady)) {
@@ -161,13 +164,13 @@ export class WaitQueue<C, E> {
         this.last = out
         // Passed over: who is bound to one connection, and who waits out a failure that fails the others.
         if (waiter.borrow.affinity?.hard !== true && out._tag !== "Failing") return
-        passed.add(waiter)
+        (passed ??= new Set()).add(waiter)
       }
     }
   }
 
   /** The waiter whose turn it is, without those passed over. */
-  private first(passed: ReadonlySet<Waiter<C, E>>): Waiter<C, E> | undefined {
+  private first(passed: ReadonlySet<Waiter<C, E>> | undefined): Waiter<C, E> | undefined {
     const control = head(this.lanes[0], passed)
     if (control !== undefined) return control
     const call = head(this.lanes[1], passed)
@@ -209,7 +212,7 @@ export class WaitQueue<C, E> {
   }
 
   private readonly reap: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.flatMap(Effect.sleep(Math.max(0, this.reaperDue - this.options.now())), () => {
+    Effect.flatMap(Effect.sleep(Math.max(1, this.reaperDue - this.options.now())), () => {
       this.expire()
       return this.reaperDue === Infinity ? Effect.void : this.reap
     })
@@ -234,8 +237,8 @@ export class WaitQueue<C, E> {
 
 const lane = <C, E>(): Lane<C, E> => ({ head: undefined, tail: undefined })
 
-const head = <C, E>(lane: Lane<C, E>, passed: ReadonlySet<Waiter<C, E>>): Waiter<C, E> | undefined => {
+const head = <C, E>(lane: Lane<C, E>, passed: ReadonlySet<Waiter<C, E>> | undefined): Waiter<C, E> | undefined => {
   let waiter = lane.head
-  while (waiter !== undefined && passed.has(waiter)) waiter = waiter.next
+  while (waiter !== undefined && passed?.has(waiter) === true) waiter = waiter.next
   return waiter
 }

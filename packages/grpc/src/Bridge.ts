@@ -10,6 +10,7 @@ import type { ConnectError } from "@hawser/core/ConnectError"
 import type { Affinity, Priority } from "@hawser/core/Demand"
 import { name } from "@hawser/core/Endpoint"
 import type { Lease } from "@hawser/core/Lease"
+import type { Outcome } from "@hawser/core/Outcome"
 import * as Effect from "effect/Effect"
 import type { Call, Reply } from "./Call.ts"
 import * as Channel from "./Channel.ts"
@@ -39,12 +40,6 @@ export const make = (options: BridgeOptions): Channel.Channel =>
   })
 
 class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener {
-  readonly priority: Priority
-  readonly deadline: number
-  readonly waitForReady: boolean
-  readonly affinity: Affinity | undefined
-  readonly method: string
-  readonly avoid: ReadonlySet<string> | undefined
   private readonly call: Call<I, O>
   private readonly options: BridgeOptions
   private readonly resume: (effect: Effect.Effect<Reply<O>, RpcError>) => void
@@ -62,15 +57,28 @@ class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener 
     options: BridgeOptions,
     resume: (effect: Effect.Effect<Reply<O>, RpcError>) => void
   ) {
-    this.priority = call.priority
-    this.deadline = call.deadline ?? Infinity
-    this.waitForReady = call.waitForReady
-    this.affinity = call.affinity
-    this.method = call.method.path
-    this.avoid = call.avoid
     this.call = call
     this.options = options
     this.resume = resume
+  }
+
+  get priority(): Priority {
+    return this.call.priority
+  }
+  get deadline(): number {
+    return this.call.deadline ?? Infinity
+  }
+  get waitForReady(): boolean {
+    return this.call.waitForReady
+  }
+  get affinity(): Affinity | undefined {
+    return this.call.affinity
+  }
+  get method(): string {
+    return this.call.method.path
+  }
+  get avoid(): ReadonlySet<string> | undefined {
+    return this.call.avoid
   }
 
   /** Encodes first: a request that can't be sent takes no permit. */
@@ -113,14 +121,15 @@ class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener 
 
   refused(error: ConnectError): void {
     this.place = undefined
-    this.fail(refusal(error), "NotSent", { cause: error, endpoint: error.endpoint })
+    const endpoint = error.endpoint === undefined ? {} : { endpoint: error.endpoint }
+    this.fail(refusal(error), "NotSent", { cause: error, ...endpoint })
   }
 
   /** The path is given up. Ends what retry would send again; anything else runs on. */
   lost(): void {
     if (this.done || this.call.resend?.(this.call as unknown as Call<never, unknown>) !== true) return
-    this.release("Neutral")
     this.wire?.cancel()
+    this.release("Neutral")
     this.fail({ _tag: "Unavailable", details: Status.pathGivenUp, connect: undefined }, "MaybeProcessed")
   }
 
@@ -129,8 +138,9 @@ class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener 
     if (this.done) return
     this.done = true
     this.place?.leave()
-    this.release("Neutral")
+    // Before the permit goes to the next: the peer must never see more streams than it allows.
     this.wire?.cancel()
+    this.release("Neutral")
   }
 
   onHeaders(metadata: Metadata.Metadata): void {
@@ -143,8 +153,8 @@ class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener 
       this.answer = bytes
       return
     }
-    this.release("Success")
     this.wire?.cancel()
+    this.release("Success")
     this.fail({ _tag: "Internal", details: "The server sent more than one message" }, "Answered")
   }
 
@@ -169,34 +179,24 @@ class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener 
     }
     this.done = true
     const headers = this.headers ?? Metadata.empty
-    this.resume(Effect.succeed({ message, headers, trailers, connection: this.connection! }))
+    this.resume(Effect.succeed({ message, headers, trailers, connection: this.lease!.id }))
   }
 
-  private connection: string | undefined = undefined
-  private endpoint: string | undefined = undefined
-  private waitedMillis = 0
-
-  /** Remembers whose lease it was, for the answer, and returns it. */
-  private release(outcome: Parameters<Lease<Connection>["release"]>[0]): void {
-    const { lease } = this
-    if (lease === undefined) return
-    this.lease = undefined
-    this.connection = lease.id
-    this.endpoint = name(lease.endpoint)
-    if (this.queuedAt >= 0) this.waitedMillis = lease.startedAt - this.queuedAt
-    lease.release(outcome)
+  /** The lease stays known: the answer says whose it was. */
+  private release(outcome: Outcome): void {
+    this.lease?.release(outcome)
   }
 
   private fail(reason: RpcReason, progress: Progress, facts: Facts = {}): void {
     this.done = true
-    const waited = this.endpoint === undefined && this.queuedAt >= 0 ? this.options.now() - this.queuedAt : this.waitedMillis
+    const { lease, queuedAt } = this
+    const waited = queuedAt < 0 ? 0 : (lease === undefined ? this.options.now() : lease.startedAt) - queuedAt
     this.resume(Effect.fail(of(this.method, reason, progress, {
       attempts: this.call.attempt,
-      endpoint: this.endpoint,
-      connection: this.connection,
+      endpoint: lease === undefined ? undefined : name(lease.endpoint),
+      connection: lease?.id,
       waitedMillis: Math.max(0, waited),
-      ...facts,
-      ...(facts.endpoint === undefined && this.endpoint !== undefined ? { endpoint: this.endpoint } : {})
+      ...facts
     })))
   }
 }

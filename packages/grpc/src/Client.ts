@@ -17,11 +17,14 @@ import * as Method from "./Method.ts"
 import * as RpcError from "./RpcError.ts"
 
 /** The names of a definition's unary methods, as the definition has them. */
-export type UnaryNames<S> = {
-  [K in keyof S & string]: Method.FromDefinition<S[K]> extends Method.Method<infer _I, infer _O, infer K2>
-    ? [K2] extends ["unary"] ? K : never
-    : never
-}[keyof S & string]
+export type UnaryNames<S> = keyof {
+  // Index signatures, as `grpc.ServiceDefinition` has one, are no methods.
+  [K in keyof S as string extends K ? never : IsUnary<S[K]> extends true ? K : never]: unknown
+} & string
+
+type IsUnary<D> = Method.FromDefinition<D> extends Method.Method<infer _I, infer _O, infer K>
+  ? [K] extends ["unary"] ? true : false
+  : false
 
 /** One unary method of a client. */
 export interface UnaryMethod<in I, out O, out E = RpcError.RpcError, out R = never> {

@@ -39,13 +39,22 @@ const Ambient = Context.Reference<number>("hawser/Deadline", { defaultValue: () 
 /** Monotonic milliseconds now, on the fiber's clock: what deadlines are measured on. */
 export const nowUnsafe = (fiber: Fiber.Fiber<unknown, unknown>): number => monotonicMillis(fiber.getRef(Clock.Clock))
 
+const units: ReadonlySet<string> = new Set(
+  ["weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"]
+)
+
 /**
  * The milliseconds of any duration input; NaN for what is none.
  *
- * **Gotchas**: `Duration.fromInput` takes NaN for zero; this does not.
+ * **Gotchas**: `Duration.fromInput` takes NaN, `{}` and `{ second: 5 }` for zero; this does not.
  */
 export const millisOf = (input: unknown): number => {
   if (typeof input === "number") return input
+  if (typeof input === "object" && !Duration.isDuration(input)) {
+    const parts = Object.entries(input ?? {}).filter(([, n]) => n !== undefined)
+    const legal = Array.isArray(input) || parts.every(([unit]) => units.has(unit))
+    if (parts.length === 0 || !legal || parts.some(([, n]) => typeof n !== "number" || Number.isNaN(n))) return NaN
+  }
   try {
     return Duration.toMillis(Duration.fromInputUnsafe(input as Duration.Input))
   } catch {
@@ -143,8 +152,8 @@ export const withDefault: {
         const now = nowUnsafe(fiber)
         const own = call.deadline ?? now + millis
         const ambient = fiber.getRef(Ambient)
-        const deadline = own < ambient ? own : ambient
-        // Also true of NaN, which would otherwise be no deadline at all.
+        // In this order NaN stays NaN, and has passed: it would otherwise be no deadline at all.
+        const deadline = ambient < own ? ambient : own
         if (!(deadline > now)) return passed(call.method.path, call.attempt - 1)
         return next(deadline === call.deadline ? call : { ...call, deadline })
       })

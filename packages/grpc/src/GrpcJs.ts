@@ -166,22 +166,22 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
 
   /** Dials, and ends when the channel is Ready. The first failure is final. */
   readonly ready: Effect.Effect<void, ConnectError> = Effect.callback((resume) => {
+    // The socket's own error may come in the same turn, after this.
+    const failed = () => void setImmediate(() => resume(Effect.fail(connectError(this.peer, this.sockets.error))))
     const look = (state: grpc.connectivityState): void => {
       switch (state) {
         case grpc.connectivityState.READY:
           // grpc-js says so a moment before it has the connection in its place.
           process.nextTick(() => {
             if (this.closed) return
-            const now = this.channel.getConnectivityState(false)
-            if (now !== grpc.connectivityState.READY) return look(now)
+            // Whoever says goodbye with his greeting is not dialled again here.
+            if (this.channel.getConnectivityState(false) !== grpc.connectivityState.READY) return failed()
             this.opened()
             resume(Effect.void)
           })
           return
         case grpc.connectivityState.TRANSIENT_FAILURE:
-          // The socket's own error may come in the same turn, after this.
-          setImmediate(() => resume(Effect.fail(connectError(this.peer, this.sockets.error))))
-          return
+          return failed()
         case grpc.connectivityState.SHUTDOWN:
           return
         default:
@@ -210,6 +210,8 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
     const session = this.settings ? Settings.sessionOf(this.channel) : undefined
     if (session !== undefined) this.limits = Settings.stated(session, () => this.changed())
     this.watch(grpc.connectivityState.READY, () => {
+      // A call that is not on the connection yet would make the channel dial again, unseen and without a timeout.
+      for (const call of this.calls) if (!call.sent) call.end(grpc.status.UNAVAILABLE, "Connection lost")
       this.finish(connectError(this.peer, this.sockets.error ?? this.sockets.dropped))
     })
   }

@@ -10,6 +10,9 @@ import type { StreamLimit } from "./GrpcJsSettings.ts"
 import * as Metadata from "./Metadata.ts"
 import * as Status from "./Status.ts"
 
+/** More than the filters of grpc-js 1.14 take from start to send (2). */
+const filterTurns = 8
+
 type GrpcCall = ReturnType<grpc.Channel["createCall"]>
 
 /** Who is told of the end of a call. */
@@ -53,7 +56,24 @@ export class GrpcJsCall implements Wire {
   }
   /** Ends it with a status of ours. */
   end(code: grpc.status, details: string): void {
-    if (!this.done) this.call.cancelWithStatus(code, details)
+    if (this.done) return
+    this.call.cancelWithStatus(code, details)
+    if (!this.sent) this.bury(code, details)
+  }
+  /** Whether it was handed to a connection. */
+  get sent(): boolean {
+    return this.call.getAuthContext() !== null
+  }
+
+  /**
+   * grpc-js sends a call that has ended before its metadata went through the filters, and nobody would ever end that one.
+   * Ended again in each of the microtasks that the filters take, it stays unsent.
+   */
+  private bury(code: grpc.status, details: string, turns = filterTurns): void {
+    queueMicrotask(() => {
+      this.call.cancelWithStatus(code, details)
+      if (turns > 1) this.bury(code, details, turns - 1)
+    })
   }
 
   onReceiveMetadata(metadata: grpc.Metadata): void {
@@ -70,12 +90,14 @@ export class GrpcJsCall implements Wire {
     this.owner.callEnded(this)
     const metadata = received(status.metadata)
     const { code, details } = status
+    // Its deadline had passed at its start.
+    if (code !== 0 && !this.sent) this.bury(code, details)
     this.listener.onStatus(code, details, metadata, code === 0 ? "Answered" : this.progress(code, details, metadata))
   }
 
   private progress(code: number, details: string, metadata: Metadata.Metadata) {
     return Status.progressOf({
-      sent: this.call.getAuthContext() !== null,
+      sent: this.sent,
       headersSeen: this.headers !== undefined,
       code,
       details,

@@ -36,7 +36,10 @@ export class DialSockets {
   unwatch(): void {
     if (!this.watching) return
     this.watching = false
-    if (--dials === 0) diagnostics.unsubscribe("net.client.socket", onSocket)
+    if (--dials > 0) return
+    diagnostics.unsubscribe("net.client.socket", onSocket)
+    // Before Node 24 its hooks slow every promise of the process.
+    dialling.disable()
   }
 
   /** Credentials that show each socket, and the error of a handshake. */

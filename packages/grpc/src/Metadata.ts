@@ -275,6 +275,15 @@ export const merge: {
   return new MetadataImpl([...Array.from(self.entries).filter(([key]) => !keys.has(key)), ...that.entries])
 })
 
+/**
+ * What must be mended before it can be sent, in one line; `undefined` where nothing must. Transports ask, and fail the
+ * call with `InvalidArgument`.
+ */
+export const problem = (self: Metadata | undefined): string | undefined =>
+  self === undefined || self.issues.length === 0
+    ? undefined
+    : self.issues.map(({ path, rule, value }) => `${path}: expected ${rule}, got ${value}`).join("; ")
+
 /** The metadata itself if it may be sent, else an `OptionsError` with every broken rule. */
 export const validate = (self: Metadata): Effect.Effect<Metadata, OptionsError> =>
   self.issues.length === 0 ? Effect.succeed(self) : Effect.fail(new OptionsError({ issues: self.issues }))

@@ -59,10 +59,10 @@ export type FromDefinition<D> = D extends {
 } ? Method<I, O, KindOf<Req, Res>>
   : never
 
-const idempotencies: Readonly<Record<string, Idempotency>> = {
-  IDEMPOTENT: "Idempotent",
-  NO_SIDE_EFFECTS: "NoSideEffects"
-}
+const idempotencies: ReadonlyMap<string | undefined, Idempotency> = new Map([
+  ["IDEMPOTENT", "Idempotent"],
+  ["NO_SIDE_EFFECTS", "NoSideEffects"]
+])
 
 /** The kind of a definition, from its two flags. */
 export const kindOf = (definition: { readonly requestStream: boolean; readonly responseStream: boolean }): Kind =>
@@ -98,10 +98,39 @@ export const fromDefinition = <I, O, Req extends boolean, Res extends boolean>(
   return {
     path: definition.path,
     kind: kindOf(definition) as KindOf<Req, Res>,
-    idempotency: idempotency ?? idempotencies[definition.options?.idempotency_level ?? ""] ?? "Unknown",
+    idempotency: idempotency ?? idempotencies.get(definition.options?.idempotency_level) ?? "Unknown",
     encode: definition.requestSerialize,
     // Generated code expects a Buffer; transports hand out whichever they have.
     decode: (bytes) =>
       deserialize(Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
   }
 }
+
+/** The streaming flags that a grpc-js server handler stands for. */
+export type FlagsOf<H> = H extends (...args: infer A) => void
+  ? A extends readonly [infer C, unknown, ...ReadonlyArray<unknown>]
+    ? { readonly requestStream: C extends { readonly request: unknown } ? false : true; readonly responseStream: false }
+    : A extends readonly [infer C]
+      ? { readonly requestStream: C extends { readonly request: unknown } ? false : true; readonly responseStream: true }
+      : unknown
+  : unknown
+
+/** A service definition with the kinds of its methods put back. */
+export type WithKinds<S, H> = {
+  // Without the index signature of `grpc.ServiceDefinition`.
+  readonly [K in keyof S as string extends K ? never : number extends K ? never : K]: K extends keyof H
+    ? S[K] & FlagsOf<H[K]>
+    : S[K]
+}
+
+/**
+ * Puts the kinds back into a definition whose types have lost them, from the types of its server handlers.
+ *
+ * **When to use**: for proto-loader with the types of `proto-loader-gen-types`:
+ * `Method.withKinds<GreeterHandlers>()(packageDefinition.demo.Greeter.service)`.
+ *
+ * **Details**: changes types only; the definition itself is returned.
+ */
+export const withKinds =
+  <Handlers>() =>
+  <S extends object>(definition: S): WithKinds<S, Handlers> => definition as WithKinds<S, Handlers>

@@ -1,24 +1,25 @@
 /** Every client by name; imported lazily, so that a process loads only its own. */
 import type { Connect } from "../client.ts"
 
+// In the order in which they run: the raw client beside those that its figures judge.
 export const clients = {
-  raw: async () => (await import("./raw.ts")).connect,
-  createCall: async () => (await import("./createCall.ts")).connect,
   http2: async () => (await import("./http2.ts")).connect,
-  niceGrpc: async () => (await import("./niceGrpc.ts")).connect,
+  createCall: async () => (await import("./createCall.ts")).connect,
   effect: async () => (await import("./effect.ts")).connect,
+  raw: async () => (await import("./raw.ts")).connect,
   hawser: async () => (await import("./hawser.ts")).connect,
-  hawserPromise: async () => (await import("./hawser.ts")).connectPromise
+  hawserPromise: async () => (await import("./hawser.ts")).connectPromise,
+  niceGrpc: async () => (await import("./niceGrpc.ts")).connect
 } satisfies Record<string, () => Promise<Connect>>
 
 export type ClientName = keyof typeof clients
 
 export const titles: Record<ClientName, string> = {
-  raw: "raw grpc-js",
-  createCall: "Channel.createCall",
   http2: "node:http2 by hand",
-  niceGrpc: "nice-grpc",
+  createCall: "Channel.createCall",
   effect: "Effect over createCall",
+  raw: "raw grpc-js",
   hawser: "Hawser",
-  hawserPromise: "Hawser, runPromise per call"
+  hawserPromise: "Hawser, runPromise per call",
+  niceGrpc: "nice-grpc"
 }

@@ -7,9 +7,15 @@ type Tagged<T extends Event["_tag"]> = Extract<Event, { readonly _tag: T }>
 export class Recorder implements Events {
   readonly envelopes: Array<Envelope> = []
   private watchers: ReadonlyArray<() => void> = []
+  private readonly also: (event: Event) => void
+
+  constructor(also: (event: Event) => void = () => {}) {
+    this.also = also
+  }
 
   readonly publish = (envelope: Envelope): void => {
     this.envelopes.push(envelope)
+    this.also(envelope.event)
     for (const watcher of this.watchers) watcher()
   }
   readonly listen = (): Effect.Effect<void> => Effect.void

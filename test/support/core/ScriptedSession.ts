@@ -15,8 +15,8 @@ export class ScriptedSession implements Session<ScriptedSession> {
   readonly address: string
   /** What runs on the wire now. */
   readonly calls = new Set<ScriptedCall>()
-  /** The most that ever ran at once. */
-  mostCalls = 0
+  /** Whether more ever ran at once than was ever allowed. */
+  exceeded = false
   /** How many were ever started. */
   started = 0
   heard: number
@@ -24,6 +24,12 @@ export class ScriptedSession implements Session<ScriptedSession> {
   over = false
   /** Its scope was closed: nothing runs on it any more. */
   closed = false
+  /** Nothing is heard from it, and it answers nothing. */
+  frozen = false
+  /** How many fibers wait for its end. */
+  awaiting = 0
+  /** The highest limit that it ever had. */
+  mostAllowed: number
   readonly ended: Effect.Effect<ConnectError>
   private readonly end: Deferred.Deferred<ConnectError>
   private most: number
@@ -32,9 +38,19 @@ export class ScriptedSession implements Session<ScriptedSession> {
   constructor(address: string, limit: number, now: number) {
     this.address = address
     this.most = limit
+    this.mostAllowed = limit
     this.heard = now
     this.end = Deferred.makeUnsafe()
-    this.ended = Deferred.await(this.end)
+    this.ended = Effect.acquireUseRelease(
+      Effect.sync(() => {
+        this.awaiting++
+      }),
+      () => Deferred.await(this.end),
+      () =>
+        Effect.sync(() => {
+          this.awaiting--
+        })
+    )
   }
 
   limit(): number {
@@ -56,6 +72,7 @@ export class ScriptedSession implements Session<ScriptedSession> {
   /** The peer allows so many from now on. */
   setLimit(limit: number): void {
     this.most = limit
+    this.mostAllowed = Math.max(this.mostAllowed, limit)
     this.tell()
   }
   /** GOAWAY: no new calls, the old ones go on. */
@@ -67,6 +84,11 @@ export class ScriptedSession implements Session<ScriptedSession> {
     this.finish(new ConnectError({ reason: { _tag: "Reset" }, endpoint: this.address }))
     this.cutAll()
   }
+  /** It speaks again. */
+  thaw(now: number): void {
+    if (this.frozen) this.heard = now
+    this.frozen = false
+  }
   /** The scope was closed. */
   close(): void {
     this.closed = true
@@ -77,7 +99,7 @@ export class ScriptedSession implements Session<ScriptedSession> {
   start(call: ScriptedCall): void {
     this.calls.add(call)
     this.started++
-    this.mostCalls = Math.max(this.mostCalls, this.calls.size)
+    if (this.calls.size > this.mostAllowed) this.exceeded = true
   }
   /** Whether the call was running. */
   stop(call: ScriptedCall): boolean {

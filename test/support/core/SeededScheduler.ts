@@ -9,12 +9,11 @@ interface Task {
 /**
  * Runs the tasks of equal priority in an order drawn from a seed, and makes fibers yield at points drawn from it.
  *
- * Equal seeds give equal runs; `hash` tells runs apart. `check` is called after each task, `idle` whenever none is left.
+ * Equal seeds give equal runs; `hash` tells runs apart. `check` is called after each task.
  */
 export class SeededScheduler implements Scheduler.Scheduler {
   readonly executionMode = "async" as const
   check: () => void = () => {}
-  idle: () => void = () => {}
   steps = 0
   hash = 0
   private readonly random: () => number
@@ -48,7 +47,6 @@ export class SeededScheduler implements Scheduler.Scheduler {
       this.steps++
       this.check()
     }
-    this.idle()
   }
 
   private take(): Task {

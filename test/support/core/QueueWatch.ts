@@ -1,0 +1,109 @@
+import type { Borrow, Waiting } from "@hawser/core/Borrow"
+import type { Lease } from "@hawser/core/Lease"
+import { WaitQueue } from "@hawser/core/WaitQueue"
+
+interface Entry {
+  readonly priority: number
+  readonly expires: number
+  state: "asking" | "waiting" | "granted" | "refused" | "left"
+}
+
+/**
+ * Looks over the shoulder of every wait queue: each borrow is told once, nobody is told after leaving, first come first
+ * served per priority, nobody is served after his time.
+ */
+export class QueueWatch {
+  readonly problems: Set<string>
+  private readonly lanes: ReadonlyArray<Array<Entry>> = [[], [], []]
+  private readonly now: () => number
+  private readonly maxWaitMillis: number
+  closed = false
+
+  constructor(problems: Set<string>, now: () => number, maxWaitMillis: number) {
+    this.problems = problems
+    this.now = now
+    this.maxWaitMillis = maxWaitMillis
+  }
+
+  get waiting(): number {
+    return this.lanes.reduce((n, lane) => n + lane.length, 0)
+  }
+
+  /** Whoever waits has time left. */
+  checkTimes(slackMillis: number): void {
+    const now = this.now()
+    for (const lane of this.lanes) {
+      for (const entry of lane) if (entry.expires + slackMillis < now) this.problems.add("I-9 waits past its time")
+    }
+  }
+
+  /** Runs a borrow under observation. */
+  observe<C, E>(borrow: Borrow<C, E>, ask: (borrow: Borrow<C, E>) => Waiting | undefined): Waiting | undefined {
+    const now = this.now()
+    const { priority } = borrow
+    const entry: Entry = { priority, expires: Math.min(borrow.deadline, now + this.maxWaitMillis), state: "asking" }
+    const ahead = this.lanes[priority]!.length
+    const { granted, refused } = borrow
+    borrow.granted = (lease: Lease<C>) => {
+      if (entry.state === "asking" && ahead > 0) this.problems.add("I-5 overtakes the queue")
+      this.told(entry, "granted")
+      granted.call(borrow, lease)
+    }
+    borrow.refused = (error: E) => {
+      this.told(entry, "refused")
+      refused.call(borrow, error)
+    }
+    const place = ask(borrow)
+    if (place === undefined) {
+      if (entry.state === "asking") this.problems.add("I-9 neither answered nor queued")
+      return undefined
+    }
+    if (entry.state !== "asking") {
+      this.problems.add("I-9 answered and queued")
+      return place
+    }
+    entry.state = "waiting"
+    this.lanes[priority]!.push(entry)
+    const leave = place.leave
+    place.leave = () => {
+      if (entry.state === "waiting") {
+        this.out(entry)
+        entry.state = "left"
+      }
+      leave.call(place)
+    }
+    return place
+  }
+
+  private told(entry: Entry, state: "granted" | "refused"): void {
+    if (entry.state === "left") this.problems.add(`I-2 ${state} after it left`)
+    else if (entry.state !== "waiting" && entry.state !== "asking") this.problems.add("I-9 told twice")
+    if (entry.state === "waiting") {
+      if (state === "granted") {
+        if (this.lanes[entry.priority]![0] !== entry) this.problems.add("I-5 not first come first served")
+        if (entry.expires <= this.now()) this.problems.add("I-9 served after its time")
+      }
+      this.out(entry)
+    }
+    entry.state = state
+  }
+  private out(entry: Entry): void {
+    const lane = this.lanes[entry.priority]!
+    lane.splice(lane.indexOf(entry), 1)
+  }
+}
+
+let current: QueueWatch | undefined
+
+/** Watches all queues until the returned function is called. */
+export const watch = (queueWatch: QueueWatch): (() => void) => {
+  current = queueWatch
+  const { borrow } = WaitQueue.prototype
+  WaitQueue.prototype.borrow = function(asked) {
+    return current === undefined ? borrow.call(this, asked) : current.observe(asked, (b) => borrow.call(this, b))
+  }
+  return () => {
+    current = undefined
+    WaitQueue.prototype.borrow = borrow
+  }
+}
