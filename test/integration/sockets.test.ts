@@ -78,6 +78,28 @@ describe("sockets", () => {
       assert.strictEqual(client.gauge.running, 0)
     })))
 
+  it.live("a lost connection is replaced by one, even where more would be allowed and calls wait", () =>
+    leavesNothing(Effect.gen(function*() {
+      const server = yield* EchoServer.make()
+      const client = yield* Client.make({ endpoints: [server.address], reconnect: soon })
+      yield* Effect.orDie(client.cluster.awaitReady())
+      const load = yield* Effect.forkScoped(
+        Effect.forEach([1, 2, 3, 4], () =>
+          Effect.forever(Effect.exit(client.echo.echo(Client.request({ delayMillis: 1 })))), { concurrency: 4 })
+      )
+      for (let fault = 1; fault <= 10; fault++) {
+        const started = server.calls.length
+        yield* server.until("busy", (s) => s.calls.length >= started + 20)
+        if (fault % 2 === 0) server.goaway()
+        else server.drop()
+        yield* client.until("replaced", () => client.count("Connected") === fault + 1)
+      }
+      yield* Fiber.interrupt(load)
+      assert.strictEqual(client.count("Connected"), 11)
+      assert.strictEqual(client.count("Connecting"), 11)
+      assert.strictEqual(server.accepted, 11)
+    })))
+
   it.live("a peer that hangs up right after its greeting is not dialled in a spin", () =>
     leavesNothing(Effect.gen(function*() {
       const server = yield* TcpServer.make(TcpServer.rude)

@@ -1,5 +1,5 @@
 /** Channels and methods for tests of middleware. */
-import { Call, Channel, Metadata, Method, RpcError } from "@hawser/grpc"
+import { Call, Channel, Metadata, type Method, RpcError } from "@hawser/grpc"
 import { Effect } from "effect"
 
 export const method = (idempotency: Method.Idempotency = "Unknown"): Method.Method<string, string, "unary"> => ({

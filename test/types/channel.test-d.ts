@@ -1,3 +1,4 @@
+// @effect-diagnostics floatingEffect:off missingEffectError:off
 // Checked by tsc, never run: what middleware infers.
 import type { Method, RpcError } from "@hawser/grpc"
 import { Channel, Deadline, Retry } from "@hawser/grpc"
@@ -13,17 +14,29 @@ declare const channel: Channel.Channel
 // Errors and requirements are inferred, data-first and data-last.
 {
   const first = Channel.intercept(channel, (call, next) =>
-    Effect.flatMap(Tenant.use((t) => t.id), (id) => next({ ...call, affinity: { key: id, hard: false } })))
+    Effect.flatMap(
+      Tenant.use((t) => t.id),
+      (id) => next({ ...call, affinity: { key: id, hard: false } })
+    )
+  )
   check<Equals<typeof first, Channel.Channel.With<RpcError.RpcError | NoTenant, Tenant>>>()
   const last = channel.pipe(
     Channel.intercept((call, next) =>
-      Effect.flatMap(Tenant.use((t) => t.id), (id) => next({ ...call, affinity: { key: id, hard: false } })))
+      Effect.flatMap(
+        Tenant.use((t) => t.id),
+        (id) => next({ ...call, affinity: { key: id, hard: false } })
+      )
+    )
   )
   const last1: Channel.Channel.With<RpcError.RpcError | NoTenant, Tenant> = last
   void last1
   const generic = <E, R>(self: Channel.Channel.With<E, R>): Channel.Channel.With<E | NoTenant, R | Tenant> =>
     Channel.intercept(self, (call, next) =>
-      Effect.flatMap(Tenant.use((t) => t.id), (id) => next({ ...call, affinity: { key: id, hard: false } })))
+      Effect.flatMap(
+        Tenant.use((t) => t.id),
+        (id) => next({ ...call, affinity: { key: id, hard: false } })
+      )
+    )
   void generic
   const mapped = Channel.mapError(first, (error) => error._tag)
   check<Equals<typeof mapped, Channel.Channel.With<"RpcError" | "NoTenant", Tenant>>>()
@@ -39,7 +52,10 @@ declare const channel: Channel.Channel
 {
   const layer = Channel.layerMiddleware((self) =>
     Channel.intercept(self, (call, next) =>
-      Effect.flatMap(Effect.orDie(Tenant.use((t) => t.id)), (id) => next({ ...call, affinity: { key: id, hard: false } })))
+      Effect.flatMap(Effect.orDie(Tenant.use((t) => t.id)), (id) =>
+        next({ ...call, affinity: { key: id, hard: false } })
+      )
+    )
   )
   check<Equals<typeof layer, Layer.Layer<Channel.Channel, never, Channel.Channel | Tenant>>>()
   // @ts-expect-error a layer of a channel must fail with RpcError only

@@ -1,3 +1,4 @@
+// @effect-diagnostics floatingEffect:off missingEffectError:off
 // Checked by tsc, never run: what a client's types say for each way to get a service definition.
 import type * as grpc from "@grpc/grpc-js"
 import type * as protoLoader from "@grpc/proto-loader"
@@ -30,7 +31,13 @@ declare const wider: Channel.Channel.With<RpcError.RpcError | NoTenant, Tenant>
   check<Equals<Parameters<typeof echo.put>, [input: PutRequest, options?: Call.CallOptions | undefined]>>()
   check<Equals<ReturnType<typeof echo.put>, Effect.Effect<PutReply, RpcError.RpcError>>>()
 
-  echo.echo(request, { timeout: Deadline.none, metadata: { "x-a": "1" }, affinity: "k", priority: 2, waitForReady: true })
+  echo.echo(request, {
+    timeout: Deadline.none,
+    metadata: { "x-a": "1" },
+    affinity: "k",
+    priority: 2,
+    waitForReady: true
+  })
   // @ts-expect-error a field of another message
   void echo.echo({ ...request, nobody: 1 })
   // @ts-expect-error not a request
@@ -68,13 +75,15 @@ class Echo extends Client.Service<Echo>()("test/Echo", EchoService, { idempotent
   check<Equals<Context.Service.Shape<typeof Echo>, Client.Client<typeof EchoService>>>()
   const used = Echo.use((echo) => echo.put({ id: "1", delayMillis: 0, failCode: 0 }))
   check<Equals<typeof used, Effect.Effect<PutReply, RpcError.RpcError, Echo>>>()
-  const gen = Effect.gen(function*() {
+  const gen = Effect.gen(function* () {
     const echo = yield* Echo
     return yield* echo.put.reply({ id: "1", delayMillis: 0, failCode: 0 })
   })
   check<Equals<typeof gen, Effect.Effect<Call.Reply<PutReply>, RpcError.RpcError, Echo>>>()
   const caught = used.pipe(
-    Effect.catchReason("RpcError", "DeadlineExceeded", (reason, error) => Effect.succeed([reason.phase, error.endpoint] as const))
+    Effect.catchReason("RpcError", "DeadlineExceeded", (reason, error) =>
+      Effect.succeed([reason.phase, error.endpoint] as const)
+    )
   )
   check<
     Equals<

@@ -196,6 +196,8 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     // One dial at a time, and none while the endpoint turns connections away.
     // A limit of 0 is the end of a connection that is not yet told, or a peer that wants no calls at all.
     for (const s of this.subchannels) if (s.connectivity() !== "Ready" || s.current?.limit() === 0) return
+    // What made it grow is what it was needed for.
+    this.peak = Math.max(this.peak, this.load())
     this.add("Demand")
   }
 

@@ -83,6 +83,9 @@ class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener 
 
   /** Encodes first: a request that can't be sent takes no permit. */
   begin(): void {
+    // Middleware may have set it: a header that Node refuses would cost the connection, and the calls of others.
+    const problem = Metadata.problem(this.call.metadata)
+    if (problem !== undefined) return this.fail({ _tag: "InvalidArgument", details: problem }, "NotSent")
     let bytes: Uint8Array
     try {
       bytes = this.call.method.encode(this.call.input)
@@ -127,7 +130,7 @@ class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener 
 
   /** The path is given up. Ends what retry would send again; anything else runs on. */
   lost(): void {
-    if (this.done || this.call.resend?.(this.call as unknown as Call<never, unknown>) !== true) return
+    if (this.done || this.call.resend?.(this.call) !== true) return
     this.wire?.cancel()
     this.release("Neutral")
     this.fail({ _tag: "Unavailable", details: Status.pathGivenUp, connect: undefined }, "MaybeProcessed")

@@ -106,9 +106,7 @@ export interface Middleware<E, R, E2, R2> {
  * ```
  */
 export const intercept: {
-  <E, R, E2, R2>(
-    middleware: Middleware<E, R, E2, R2>
-  ): (self: Channel.With<E, R>) => Channel.With<E | E2, R | R2>
+  <E, R, E2, R2>(middleware: Middleware<E, R, E2, R2>): (self: Channel.With<E, R>) => Channel.With<E | E2, R | R2>
   <E, R, E2, R2>(self: Channel.With<E, R>, middleware: Middleware<E, R, E2, R2>): Channel.With<E | E2, R | R2>
 } = dual(
   2,
@@ -120,10 +118,8 @@ export const intercept: {
 export const mapError: {
   <E, E2>(f: (error: E) => E2): <R>(self: Channel.With<E, R>) => Channel.With<E2, R>
   <E, R, E2>(self: Channel.With<E, R>, f: (error: E) => E2): Channel.With<E2, R>
-} = dual(
-  2,
-  <E, R, E2>(self: Channel.With<E, R>, f: (error: E) => E2): Channel.With<E2, R> =>
-    make<E2, R>({ unary: (call) => Effect.mapError(self.unary(call), f) })
+} = dual(2, <E, R, E2>(self: Channel.With<E, R>, f: (error: E) => E2): Channel.With<E2, R> =>
+  make<E2, R>({ unary: (call) => Effect.mapError(self.unary(call), f) })
 )
 
 /**

@@ -17,30 +17,31 @@ import * as Method from "./Method.ts"
 import * as RpcError from "./RpcError.ts"
 
 /** The names of a definition's unary methods, as the definition has them. */
-export type UnaryNames<S> = keyof {
+export type UnaryNames<S> = Extract<keyof UnaryMethods<S>, string>
+
+type UnaryMethods<S> = {
   // Index signatures, as `grpc.ServiceDefinition` has one, are no methods.
   [K in keyof S as string extends K ? never : IsUnary<S[K]> extends true ? K : never]: unknown
-} & string
+}
 
-type IsUnary<D> = Method.FromDefinition<D> extends Method.Method<infer _I, infer _O, infer K>
-  ? [K] extends ["unary"] ? true : false
-  : false
+type IsUnary<D> =
+  Method.FromDefinition<D> extends Method.Method<infer _I, infer _O, infer K>
+    ? [K] extends ["unary"]
+      ? true
+      : false
+    : false
 
 /** One unary method of a client. */
 export interface UnaryMethod<in I, out O, out E = RpcError.RpcError, out R = never> {
   /** Calls it and gives the message of the answer. */
   (input: I, options?: Call.CallOptions): Effect.Effect<O, E | RpcError.RpcError, R>
   /** The same call with headers, trailers and who answered. */
-  readonly reply: (
-    input: I,
-    options?: Call.CallOptions
-  ) => Effect.Effect<Call.Reply<O>, E | RpcError.RpcError, R>
+  readonly reply: (input: I, options?: Call.CallOptions) => Effect.Effect<Call.Reply<O>, E | RpcError.RpcError, R>
 }
 
 /** What a method becomes in a client. */
-export type ClientMethod<M, E = RpcError.RpcError, R = never> = M extends Method.Method<infer I, infer O, infer K>
-  ? [K] extends ["unary"] ? UnaryMethod<I, O, E, R> : never
-  : never
+export type ClientMethod<M, E = RpcError.RpcError, R = never> =
+  M extends Method.Method<infer I, infer O, infer K> ? ([K] extends ["unary"] ? UnaryMethod<I, O, E, R> : never) : never
 
 /**
  * A client of a service definition: its unary methods, under the names of the definition.
@@ -128,8 +129,11 @@ const isDefinition = (u: unknown): u is Method.Definition<unknown, unknown> => {
   if (typeof u !== "object" || u === null) return false
   const { path, requestStream, responseStream, requestSerialize, responseDeserialize } = u as Record<string, unknown>
   return (
-    typeof path === "string" && typeof requestStream === "boolean" && typeof responseStream === "boolean" &&
-    typeof requestSerialize === "function" && typeof responseDeserialize === "function"
+    typeof path === "string" &&
+    typeof requestStream === "boolean" &&
+    typeof responseStream === "boolean" &&
+    typeof requestSerialize === "function" &&
+    typeof responseDeserialize === "function"
   )
 }
 
@@ -141,10 +145,9 @@ const unary = <I, O, E, R>(
 ): UnaryMethod<I, O, E, R> => {
   const reply = (input: I, options?: Call.CallOptions): Effect.Effect<Call.Reply<O>, E | RpcError.RpcError, R> =>
     options === undefined ? send(Call.make(method, input)) : withOptions(send, method, input, options)
-  return Object.assign(
-    (input: I, options?: Call.CallOptions) => Effect.map(reply(input, options), messageOf<O>),
-    { reply }
-  )
+  return Object.assign((input: I, options?: Call.CallOptions) => Effect.map(reply(input, options), messageOf<O>), {
+    reply
+  })
 }
 
 const withOptions = <I, O, E, R>(
@@ -222,9 +225,11 @@ const invalid = (method: string, issues: ReadonlyArray<OptionsIssue>): RpcError.
 }
 
 /** The class that `Service` makes: a context key with the client as its service, and a layer. */
-export interface ServiceClass<in out Self, in out Id extends string, S>
-  extends Context.ServiceClass<Self, Id, Client<S>>
-{
+export interface ServiceClass<in out Self, in out Id extends string, S> extends Context.ServiceClass<
+  Self,
+  Id,
+  Client<S>
+> {
   /** The client over the channel of another layer. */
   readonly layer: Layer.Layer<Self, never, Channel.Channel>
 }
@@ -273,6 +278,9 @@ export const Service =
     options?: ClientOptions<S> | undefined
   ): ServiceClass<Self, Id, S> => {
     const tag = Context.Service<Self, Client<S>>()(id)
-    const layer = Layer.effect(tag, Effect.map(Channel.Channel, (channel) => make(definition, channel, options)))
+    const layer = Layer.effect(
+      tag,
+      Effect.map(Channel.Channel, (channel) => make(definition, channel, options))
+    )
     return Object.assign(tag, { layer })
   }

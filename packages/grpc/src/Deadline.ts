@@ -39,9 +39,16 @@ const Ambient = Context.Reference<number>("hawser/Deadline", { defaultValue: () 
 /** Monotonic milliseconds now, on the fiber's clock: what deadlines are measured on. */
 export const nowUnsafe = (fiber: Fiber.Fiber<unknown, unknown>): number => monotonicMillis(fiber.getRef(Clock.Clock))
 
-const units: ReadonlySet<string> = new Set(
-  ["weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"]
-)
+const units: ReadonlySet<string> = new Set([
+  "weeks",
+  "days",
+  "hours",
+  "minutes",
+  "seconds",
+  "milliseconds",
+  "microseconds",
+  "nanoseconds"
+])
 
 /**
  * The milliseconds of any duration input; NaN for what is none.
@@ -134,7 +141,9 @@ export const remaining: Effect.Effect<Duration.Duration> = Effect.withFiberSucce
  * ```
  */
 export const withDefault: {
-  (limit: Duration.Input | typeof none): <E, R>(self: Channel.Channel.With<E, R>) => Channel.Channel.With<E | RpcError.RpcError, R>
+  (
+    limit: Duration.Input | typeof none
+  ): <E, R>(self: Channel.Channel.With<E, R>) => Channel.Channel.With<E | RpcError.RpcError, R>
   <E, R>(
     self: Channel.Channel.With<E, R>,
     limit: Duration.Input | typeof none

@@ -90,7 +90,8 @@ export const layer = (options: GrpcOptions): Layer.Layer<Channel | GrpcCluster, 
  *
  * **When to use**: to put a stack of your own on it, from `Retry.layer`, `Channel.layerMiddleware` and the like.
  *
- * **Gotchas**: without a deadline a call to a peer that never answers never ends.
+ * **Gotchas**: without a deadline a call to a peer that never answers never ends, and `Deadline.within` is not heard:
+ * `Deadline.withDefault` is what listens to it.
  */
 export const layerBare = (options: GrpcBareOptions): Layer.Layer<Channel | GrpcCluster, OptionsError> =>
   Layer.effectContext(Effect.gen(function*() {

@@ -6,12 +6,15 @@
  * that Node holds back: its write is not acknowledged while others' are. Until either speaks, 100 is assumed.
  */
 import type * as grpc from "@grpc/grpc-js"
-import type { ClientHttp2Session, Settings } from "node:http2"
+import type { ClientHttp2Session } from "node:http2"
 
 /** Assumed until the peer says otherwise (RFC 9113 asks for no less than 100). */
 const assumed = 100
-/** A write that waits for so long, while the peer is heard, was held back by the stream limit. */
-const heldBackMillis = 500
+/** Writes that are held back for so long, while the peer is heard, are held back by the stream limit. */
+const heldBackMillis = 200
+/** How often that is looked at, while a write is held back. */
+const lookMillis = 20
+const enoughLooks = 5
 /** Larger messages may be held back by flow control instead. */
 const tellingBytes = 8_192
 
@@ -24,6 +27,9 @@ export interface StreamLimit {
   /** A call has ended. */
   ended(written: (() => void) | undefined): void
 }
+
+/** How often a higher limit is looked for. */
+const raisedMillis = 100
 
 /** The peer's HTTP/2 session, if this version of grpc-js keeps it where it was. */
 export const sessionOf = (channel: grpc.Channel): ClientHttp2Session | undefined => {
@@ -46,45 +52,104 @@ interface Hidden {
   }
 }
 
-/** The limit as the peer's SETTINGS state it. */
+/**
+ * The limit as the peer's SETTINGS state it.
+ *
+ * **Details**: read anew each time. The session's event would be better, but does not come: grpc-js removes all listeners
+ * of the session, and with them those by which Node notices new ones. So a higher limit is looked for while all streams
+ * are in use; at any other time the next call sees it.
+ */
 export const stated = (session: ClientHttp2Session, changed: () => void): StreamLimit => {
-  const read = (settings: Settings): number => settings.maxConcurrentStreams ?? assumed
-  let value = read(session.remoteSettings)
-  session.on("remoteSettings", (settings) => {
-    value = read(settings)
-    changed()
-  })
-  return { value: () => value, writing: () => undefined, ended: () => {} }
+  let value = assumed
+  let inFlight = 0
+  let timer: NodeJS.Timeout | undefined
+  // A destroyed session has no settings any more.
+  const read = (): number => (value = session.remoteSettings.maxConcurrentStreams ?? value)
+  const look = () => {
+    timer = undefined
+    const before = value
+    if (read() > before) changed()
+    if (inFlight >= value) watch()
+  }
+  const watch = () => {
+    timer ??= setTimeout(look, raisedMillis).unref()
+  }
+  return {
+    value: read,
+    writing: () => {
+      if (++inFlight >= value) watch()
+      return undefined
+    },
+    ended: () => {
+      if (--inFlight > 0 || timer === undefined) return
+      clearTimeout(timer)
+      timer = undefined
+    }
+  }
 }
 
-/** The limit as learned downward from writes that are held back. */
+/**
+ * The limit as learned downward from writes that are held back.
+ *
+ * **Details**: looked at in a timer, where neither answers nor acknowledgements are half way; in the turn of an answer the
+ * streams that run can be any number. While calls are held back and the number of those that run stays the same, although
+ * the peer is heard, that number is the limit. A moment without calls held back proves nothing, unless more run.
+ */
 export const learned = (now: () => number, heardAt: () => number): StreamLimit => {
   let value = assumed
   let inFlight = 0
-  /** Since when each unacknowledged write waits, oldest first. */
-  const waiting = new Map<() => void, number>()
+  let held = 0
+  let timer: NodeJS.Timeout | undefined
+  // How many ran while others were held back; first and last when, and in how many looks.
+  let running = -1
+  let since = 0
+  let last = 0
+  let looks = 0
+  const stop = () => {
+    clearTimeout(timer)
+    timer = undefined
+    running = -1
+  }
   const look = () => {
-    const oldest = waiting.values().next().value
-    if (oldest === undefined) return
-    const running = inFlight - waiting.size
-    if (running > 0 && running < value && now() - oldest >= heldBackMillis && heardAt() > oldest) value = running
+    timer = undefined
+    const at = now()
+    const n = inFlight - held
+    if (held === 0) {
+      if (n > running || at - last >= heldBackMillis) return stop()
+    } else {
+      if (n !== running) {
+        running = n
+        since = at
+        looks = 0
+      }
+      last = at
+      looks++
+      const long = at - since >= heldBackMillis && looks >= enoughLooks && heardAt() > since
+      if (long && n > 0 && n < value) value = n
+    }
+    watch()
+  }
+  const watch = () => {
+    timer ??= setTimeout(look, lookMillis).unref()
   }
   return {
-    value: () => {
-      if (waiting.size > 0) look()
-      return value
-    },
+    value: () => value,
     writing: (bytes) => {
       inFlight++
-      const written = () => {
-        waiting.delete(written)
+      let waits = bytes <= tellingBytes
+      if (waits) {
+        held++
+        watch()
       }
-      if (bytes <= tellingBytes) waiting.set(written, now())
-      return written
+      return () => {
+        if (!waits) return
+        waits = false
+        held--
+      }
     },
     ended: (written) => {
-      inFlight--
-      if (written !== undefined) waiting.delete(written)
+      written?.()
+      if (--inFlight === 0) stop()
     }
   }
 }

@@ -70,10 +70,12 @@ const reserved: ReadonlySet<string> = new Set([
 
 // Those that Node refuses to send twice, also by throwing inside grpc-js.
 const single: ReadonlySet<string> = new Set(
-  ("access-control-allow-credentials access-control-max-age access-control-request-method age authorization " +
+  (
+    "access-control-allow-credentials access-control-max-age access-control-request-method age authorization " +
     "content-encoding content-language content-location content-md5 content-range date dnt etag expires from " +
     "if-match if-modified-since if-none-match if-range if-unmodified-since last-modified location max-forwards " +
-    "proxy-authorization range referer retry-after tk upgrade-insecure-requests x-content-type-options").split(" ")
+    "proxy-authorization range referer retry-after tk upgrade-insecure-requests x-content-type-options"
+  ).split(" ")
 )
 
 const legalKey = /^[0-9a-z_.-]+$/
@@ -113,7 +115,8 @@ class MetadataImpl implements Metadata {
     if (!isMetadata(that)) return false
     const other = [...that.entries]
     return (
-      this.size === other.length && this.entries.every((e, i) => e[0] === other[i]![0] && Equal.equals(e[1], other[i]![1]))
+      this.size === other.length &&
+      this.entries.every((e, i) => e[0] === other[i]![0] && Equal.equals(e[1], other[i]![1]))
     )
   }
   [Hash.symbol](): number {
@@ -151,7 +154,9 @@ const check = (entries: ReadonlyArray<Entry>): ReadonlyArray<OptionsIssue> => {
     else bytes += bytesOf(entry)
     seen.add(entry[0])
   }
-  if (bytes > maxBytes) issues.push({ path: "metadata", rule: `at most ${maxBytes} bytes in all`, value: `${bytes} bytes` })
+  if (bytes > maxBytes) {
+    issues.push({ path: "metadata", rule: `at most ${maxBytes} bytes in all`, value: `${bytes} bytes` })
+  }
   return issues.length === 0 ? none : issues
 }
 
@@ -162,7 +167,9 @@ const broken = ([key, value]: Entry, seen: ReadonlySet<string>): { rule: string;
   if (key.startsWith("grpc-") || reserved.has(key)) return { rule: "a key that the transport does not own", value: key }
   if (single.has(key) && seen.has(key)) return { rule: "one value for this key", value: "a second one" }
   if (key.endsWith("-bin")) {
-    return value instanceof Uint8Array ? undefined : { rule: "bytes under a key that ends in -bin", value: typeof value }
+    return value instanceof Uint8Array
+      ? undefined
+      : { rule: "bytes under a key that ends in -bin", value: typeof value }
   }
   if (typeof value !== "string") {
     const kind = value instanceof Uint8Array ? "bytes" : typeof value
@@ -244,8 +251,10 @@ export const getAll: {
 export const set: {
   (key: string, value: Value): (self: Metadata) => Metadata
   (self: Metadata, key: string, value: Value): Metadata
-} = dual(3, (self: Metadata, key: string, value: Value) =>
-  new MetadataImpl([...Array.from(self.entries).filter(([name]) => name !== key), [key, copy(value)]])
+} = dual(
+  3,
+  (self: Metadata, key: string, value: Value) =>
+    new MetadataImpl([...Array.from(self.entries).filter(([name]) => name !== key), [key, copy(value)]])
 )
 
 /** Adds a value to those that the key has. */

@@ -39,11 +39,15 @@ export interface Definition<in I, out O, out Req extends boolean = boolean, out 
 }
 
 /** The kind that two streaming flags stand for; all kinds where they are not literal. */
-export type KindOf<Req, Res> = [Req, Res] extends [false, false] ? "unary"
-  : [Req, Res] extends [false, true] ? "serverStreaming"
-  : [Req, Res] extends [true, false] ? "clientStreaming"
-  : [Req, Res] extends [true, true] ? "bidiStreaming"
-  : Kind
+export type KindOf<Req, Res> = [Req, Res] extends [false, false]
+  ? "unary"
+  : [Req, Res] extends [false, true]
+    ? "serverStreaming"
+    : [Req, Res] extends [true, false]
+      ? "clientStreaming"
+      : [Req, Res] extends [true, true]
+        ? "bidiStreaming"
+        : Kind
 
 /**
  * The method that a definition stands for.
@@ -56,7 +60,8 @@ export type FromDefinition<D> = D extends {
   readonly responseStream: infer Res
   readonly requestSerialize: (value: infer I) => Uint8Array
   readonly responseDeserialize: (bytes: Buffer) => infer O
-} ? Method<I, O, KindOf<Req, Res>>
+}
+  ? Method<I, O, KindOf<Req, Res>>
   : never
 
 const idempotencies: ReadonlyMap<string | undefined, Idempotency> = new Map([
@@ -67,8 +72,12 @@ const idempotencies: ReadonlyMap<string | undefined, Idempotency> = new Map([
 /** The kind of a definition, from its two flags. */
 export const kindOf = (definition: { readonly requestStream: boolean; readonly responseStream: boolean }): Kind =>
   definition.requestStream
-    ? definition.responseStream ? "bidiStreaming" : "clientStreaming"
-    : definition.responseStream ? "serverStreaming" : "unary"
+    ? definition.responseStream
+      ? "bidiStreaming"
+      : "clientStreaming"
+    : definition.responseStream
+      ? "serverStreaming"
+      : "unary"
 
 /**
  * Reads a grpc-js method definition.
@@ -111,7 +120,10 @@ export type FlagsOf<H> = H extends (...args: infer A) => void
   ? A extends readonly [infer C, unknown, ...ReadonlyArray<unknown>]
     ? { readonly requestStream: C extends { readonly request: unknown } ? false : true; readonly responseStream: false }
     : A extends readonly [infer C]
-      ? { readonly requestStream: C extends { readonly request: unknown } ? false : true; readonly responseStream: true }
+      ? {
+          readonly requestStream: C extends { readonly request: unknown } ? false : true
+          readonly responseStream: true
+        }
       : unknown
   : unknown
 
@@ -133,4 +145,5 @@ export type WithKinds<S, H> = {
  */
 export const withKinds =
   <Handlers>() =>
-  <S extends object>(definition: S): WithKinds<S, Handlers> => definition as WithKinds<S, Handlers>
+  <S extends object>(definition: S): WithKinds<S, Handlers> =>
+    definition as WithKinds<S, Handlers>

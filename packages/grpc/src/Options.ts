@@ -67,10 +67,16 @@ const duration = (minMillis: number) =>
   })
 
 const group = <const Fields extends Schema.Struct.Fields>(fields: Fields) => Schema.optional(Schema.Struct(fields))
-const middleware = value<(self: Channel) => Channel>("a function from channel to channel", (u) => typeof u === "function")
+const middleware = value<(self: Channel) => Channel>(
+  "a function from channel to channel",
+  (u) => typeof u === "function"
+)
 const bytes = integer(1, 2_147_483_647)
 const isPolicy = (u: unknown): boolean =>
-  typeof u === "object" && u !== null && typeof (u as Policy).name === "string" && typeof (u as Policy).picker === "function"
+  typeof u === "object" &&
+  u !== null &&
+  typeof (u as Policy).name === "string" &&
+  typeof (u as Policy).picker === "function"
 
 const bare = {
   target: value<string>("a target such as dns:///greeter:50051", (u) => typeof u === "string"),
@@ -78,7 +84,10 @@ const bare = {
     value<Credentials.Credentials>("Credentials.tls({ … }) or Credentials.insecure", Credentials.isCredentials)
   ),
   authority: Schema.optional(
-    value<string>("HOST or HOST:PORT", (u) => typeof u === "string" && /^[\w.-]+(:\d{1,5})?$|^\[[0-9a-f:.]+\](:\d{1,5})?$/i.test(u))
+    value<string>(
+      "HOST or HOST:PORT",
+      (u) => typeof u === "string" && /^[\w.-]+(:\d{1,5})?$|^\[[0-9a-f:.]+\](:\d{1,5})?$/i.test(u)
+    )
   ),
   connections: group({
     min: Schema.optional(integer(0, 100)),
@@ -91,14 +100,15 @@ const bare = {
     Schema.Union([Schema.Literal(false), Schema.Struct({ atLeast: Schema.optional(duration(50)) })])
   ),
   balancer: Schema.optional(value<Policy>("a policy such as PeakEwma.policy", isPolicy)),
-  reconnect: Schema.optional(
-    value<Schedule.Schedule<unknown, ConnectError>>("a Schedule", Schedule.isSchedule)
-  ),
+  reconnect: Schema.optional(value<Schedule.Schedule<unknown, ConnectError>>("a Schedule", Schedule.isSchedule)),
   drain: Schema.optional(duration(0)),
   maxReceiveBytes: Schema.optional(bytes),
   maxSendBytes: Schema.optional(bytes),
   userAgent: Schema.optional(
-    value<string>("printable ASCII, 1 to 256 characters", (u) => typeof u === "string" && /^[!-~](?:[ -~]{0,254}[!-~])?$/.test(u))
+    value<string>(
+      "printable ASCII, 1 to 256 characters",
+      (u) => typeof u === "string" && /^[!-~](?:[ -~]{0,254}[!-~])?$/.test(u)
+    )
   )
 }
 
@@ -111,7 +121,9 @@ export const GrpcOptionsSchema = Schema.Struct({
   deadline: Schema.optional(
     value<GrpcOptions["deadline"] & {}>(Deadline.rule, (u) => u === none || Deadline.isMillis(Deadline.millisOf(u)))
   ),
-  retry: Schema.optional(value<Retry.Retry | false>("Retry.make({ … }) or false", (u) => u === false || Retry.isRetry(u))),
+  retry: Schema.optional(
+    value<Retry.Retry | false>("Retry.make({ … }) or false", (u) => u === false || Retry.isRetry(u))
+  ),
   perCall: Schema.optional(middleware),
   perAttempt: Schema.optional(middleware)
 })
@@ -162,7 +174,9 @@ const structural = (fields: Schema.Struct.Fields, input: unknown, failure: Schem
     const path = raw.map((key) => String(typeof key === "object" ? key.key : key))
     const at = path.length === 0 ? "options" : path.join(".")
     if (message === unknownKey) return { path: at, rule: meant(fields, path), value: `the key ${show(path.at(-1))}` }
-    return { path: at, rule: message.replace(/^Expected /, ""), value: shown(path, valueAt(input, path)) }
+    const shape = `{ ${keysAt(fields, path).join(", ")} }`
+    const rule = message.replace(/^Expected | \| undefined$/g, "").replace(/\bobject$/, shape)
+    return { path: at, rule, value: shown(path, valueAt(input, path)) }
   })
 
 const valueAt = (input: unknown, path: ReadonlyArray<string>): unknown =>
@@ -170,7 +184,11 @@ const valueAt = (input: unknown, path: ReadonlyArray<string>): unknown =>
 
 // Whatever stands in the place of credentials may be a secret.
 const shown = ([top]: ReadonlyArray<string>, u: unknown): string =>
-  typeof u === "function" || (top === "credentials" && u !== undefined) ? `a ${typeof u}` : show(u)
+  typeof u === "function" || (top === "credentials" && u !== undefined)
+    ? typeof u === "object"
+      ? "an object"
+      : `a ${typeof u}`
+    : show(u)
 
 const nested: Readonly<Record<string, ReadonlyArray<string>>> = {
   connections: ["min", "max", "streamsPerConnection", "connectTimeout"],
@@ -178,8 +196,11 @@ const nested: Readonly<Record<string, ReadonlyArray<string>>> = {
   silence: ["atLeast"]
 }
 
+const keysAt = (fields: Schema.Struct.Fields, path: ReadonlyArray<string>): ReadonlyArray<string> =>
+  path.length === 0 ? Object.keys(fields) : (nested[path[0]!] ?? [])
+
 const meant = (fields: Schema.Struct.Fields, path: ReadonlyArray<string>): string => {
-  const keys = path.length === 1 ? Object.keys(fields) : (nested[path[0]!] ?? [])
+  const keys = keysAt(fields, path.slice(0, -1))
   const close = keys.find((key) => distance(key.toLowerCase(), path.at(-1)!.toLowerCase()) <= 2)
   return close === undefined ? `one of ${keys.join(", ")}` : `an option that exists; did you mean ${close}?`
 }
@@ -201,7 +222,9 @@ const distance = (a: string, b: string): number => {
 
 /** What no field can say alone. Looks only at fields that are in order by themselves. */
 const related = (input: unknown, calls: boolean): Array<OptionsIssue> => {
-  const { target, credentials, connections, silence, deadline } = Object(input) as { [K in keyof GrpcOptions]?: unknown }
+  const { target, credentials, connections, silence, deadline } = Object(input) as {
+    [K in keyof GrpcOptions]?: unknown
+  }
   const out: Array<OptionsIssue> = []
   if (typeof target === "string") out.push(...targetIssues(target))
   if (Credentials.isCredentials(credentials)) out.push(...Credentials.issues(credentials))
@@ -227,7 +250,12 @@ const targetIssues = (target: string): ReadonlyArray<OptionsIssue> => {
 
 const withDefaults = (options: GrpcOptions): Decoded => {
   const target = Result.getOrThrow(Target.parse(options.target))
-  const { min = 1, max = Math.max(4, min), streamsPerConnection, connectTimeout = "20 seconds" } = options.connections ?? {}
+  const {
+    min = 1,
+    max = Math.max(4, min),
+    streamsPerConnection,
+    connectTimeout = "20 seconds"
+  } = options.connections ?? {}
   const { max: waiters = 1_000, timeout = "30 seconds" } = options.queue ?? {}
   const { silence, deadline = Deadline.unary } = options
   return {

@@ -138,7 +138,8 @@ const repeats = <I, O>(policy: Retry, call: Call<I, O>, error: RpcError.RpcError
 export const intercept =
   (policy: Retry) =>
   <R>(self: Channel.Channel.With<RpcError.RpcError, R>): Channel.Channel.With<RpcError.RpcError, R> => {
-    const budget = policy.budget === undefined ? RetryBudget.make() : policy.budget === false ? undefined : policy.budget
+    const budget =
+      policy.budget === undefined ? RetryBudget.make() : policy.budget === false ? undefined : policy.budget
     // The clock of the last call: `resend` is asked from outside any fiber.
     let clock: Clock.Clock | undefined
     const resend = <I, O>(call: Call<I, O>): boolean => {
@@ -164,12 +165,9 @@ export const intercept =
 
 const givenUp: RpcError.RpcReason = { _tag: "Unavailable", details: Status.pathGivenUp, connect: undefined }
 
-type Step = (
-  now: number,
-  error: RpcError.RpcError
-) => Pull.Pull<[unknown, Duration.Duration], never, unknown>
+type Step = (now: number, error: RpcError.RpcError) => Pull.Pull<[unknown, Duration.Duration], never, unknown>
 
-const again = Effect.fnUntraced(function*<I, O, A, R>(
+const again = Effect.fnUntraced(function* <I, O, A, R>(
   policy: Retry,
   budget: RetryBudget.RetryBudget | undefined,
   clock: Clock.Clock,
@@ -205,23 +203,18 @@ const again = Effect.fnUntraced(function*<I, O, A, R>(
 })
 
 /** The wait of one step in milliseconds; `undefined` when the schedule is over. */
-const waitOf = (
-  pull: Pull.Pull<[unknown, Duration.Duration], never, unknown>
-): Effect.Effect<number | undefined> =>
+const waitOf = (pull: Pull.Pull<[unknown, Duration.Duration], never, unknown>): Effect.Effect<number | undefined> =>
   Effect.flatMap(Effect.exit(pull), (exit) => {
     if (Exit.isSuccess(exit)) return Effect.succeed(Duration.toMillis(exit.value[1]))
     return isDoneCause(exit.cause) ? Effect.undefined : Effect.failCause(exit.cause as never)
   })
 
 /** The last error, with what retry knows: how often it was tried, and why not once more. */
-const ended = (
-  error: RpcError.RpcError,
-  attempts: number,
-  note?: string
-): Effect.Effect<never, RpcError.RpcError> => {
+const ended = (error: RpcError.RpcError, attempts: number, note?: string): Effect.Effect<never, RpcError.RpcError> => {
   if (error.attempts === attempts && note === undefined) return Effect.fail(error)
   const { details } = error.reason
-  const reason = note === undefined ? error.reason : { ...error.reason, details: details === "" ? note : `${details}; ${note}` }
+  const reason =
+    note === undefined ? error.reason : { ...error.reason, details: details === "" ? note : `${details}; ${note}` }
   return Effect.fail(RpcError.of(error.method, reason, error.progress, { ...error, attempts }))
 }
 
@@ -239,4 +232,7 @@ const pushbackOf = (error: RpcError.RpcError): number | "Never" | undefined => {
  * otherwise.
  */
 export const layer = (policy: Retry = make()): Layer.Layer<Channel.Channel, never, Channel.Channel> =>
-  Layer.effect(Channel.Channel, Effect.map(Channel.Channel, (channel) => intercept(policy)(channel)))
+  Layer.effect(
+    Channel.Channel,
+    Effect.map(Channel.Channel, (channel) => intercept(policy)(channel))
+  )

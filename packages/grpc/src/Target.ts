@@ -61,7 +61,8 @@ export const parse = (name: string): Result.Result<Target, ReadonlyArray<Options
 const read = (name: string, issues: Issues): Target | undefined => {
   const fail = (rule: string, value: string = name) => void issues.check(false, "target", rule, value)
   if (name === "" || /\s/.test(name)) return fail(`a target without blanks: ${forms}`)
-  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(name)?.[1] ?? /^(ipv4|ipv6|dns|unix|unix-abstract|vsock|xds):/.exec(name)?.[1]
+  const scheme =
+    /^([a-z][a-z0-9+.-]*):\/\//i.exec(name)?.[1] ?? /^(ipv4|ipv6|dns|unix|unix-abstract|vsock|xds):/.exec(name)?.[1]
   if (scheme === undefined) return single(name, name, issues)
   const rest = name.slice(scheme.length + 1)
   switch (scheme) {
@@ -92,7 +93,12 @@ const single = (name: string, text: string, issues: Issues): Target | undefined 
   if (found === undefined) return undefined
   const { host } = found
   if (isIP(host) === 0 && !isHost(host)) {
-    return void issues.check(false, "target", "a host name of letters, digits, '-', '_' and '.', or an IP address", host)
+    return void issues.check(
+      false,
+      "target",
+      "a host name of letters, digits, '-', '_' and '.', or an IP address",
+      host
+    )
   }
   return { name, authority: text, endpoints: [Endpoints.makeUnsafe({ addresses: [address(found)] })] }
 }

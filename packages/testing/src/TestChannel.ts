@@ -10,6 +10,7 @@ import * as Channel from "@hawser/grpc/Channel"
 import type { UnaryNames } from "@hawser/grpc/Client"
 import * as Deadline from "@hawser/grpc/Deadline"
 import * as Metadata from "@hawser/grpc/Metadata"
+import { kindOf } from "@hawser/grpc/Method"
 import * as RpcError from "@hawser/grpc/RpcError"
 import { Issues } from "@hawser/core/OptionsError"
 import * as Cause from "effect/Cause"
@@ -65,13 +66,17 @@ export type ServiceHandlers<S> = {
   readonly [K in UnaryNames<S>]?: Handler<RequestOf<S[K]>, ResponseOf<S[K]>> | undefined
 }
 
-type RequestOf<D> = D extends { readonly requestDeserialize: (bytes: Buffer) => infer I } ? I
-  : D extends { readonly requestSerialize: (value: infer I) => Uint8Array } ? I
-  : never
+type RequestOf<D> = D extends { readonly requestDeserialize: (bytes: Buffer) => infer I }
+  ? I
+  : D extends { readonly requestSerialize: (value: infer I) => Uint8Array }
+    ? I
+    : never
 
-type ResponseOf<D> = D extends { readonly responseSerialize: (value: infer O) => Uint8Array } ? O
-  : D extends { readonly responseDeserialize: (bytes: Buffer) => infer O } ? O
-  : never
+type ResponseOf<D> = D extends { readonly responseSerialize: (value: infer O) => Uint8Array }
+  ? O
+  : D extends { readonly responseDeserialize: (bytes: Buffer) => infer O }
+    ? O
+    : never
 
 /** Options of a test channel. */
 export interface TestChannelOptions {
@@ -179,21 +184,26 @@ export const layerService = <const S extends object>(
   handlers: ServiceHandlers<S>,
   options?: TestChannelOptions | undefined
 ): Layer.Layer<Channel.Channel | TestChannel> =>
-  Layer.unwrap(Effect.sync(() => {
-    const issues = new Issues()
-    const servers = new Map<string, Server>()
-    for (const [name, handler] of Object.entries<Handler<never, unknown> | undefined>(handlers)) {
-      const codec = (definition as Readonly<Record<string, Codec>>)[name]
-      const known = `one of ${Object.keys(definition).join(", ")}`
-      if (!issues.check(Object.hasOwn(definition, name), `handlers.${name}`, known, name)) continue
-      if (handler !== undefined) servers.set(codec!.path, { handler, codec })
-    }
-    issues.throwIfAny()
-    return fromServers(servers, options)
-  }))
+  Layer.unwrap(
+    Effect.sync(() => {
+      const issues = new Issues()
+      const servers = new Map<string, Server>()
+      const codecs = new Map(Object.entries<Codec>(definition as {}).filter(([, one]) => kindOf(one) === "unary"))
+      const known = `one of ${[...codecs.keys()].join(", ")}`
+      for (const [name, handler] of Object.entries<Handler<never, unknown> | undefined>(handlers)) {
+        const codec = codecs.get(name)
+        issues.check(codec !== undefined, `handlers.${name}`, known, name)
+        if (codec !== undefined && handler !== undefined) servers.set(codec.path, { handler, codec })
+      }
+      issues.throwIfAny()
+      return fromServers(servers, options)
+    })
+  )
 
 interface Codec {
   readonly path: string
+  readonly requestStream: boolean
+  readonly responseStream: boolean
   readonly requestDeserialize?: ((bytes: Buffer) => unknown) | undefined
   readonly responseSerialize?: ((value: unknown) => Uint8Array) | undefined
 }
@@ -207,21 +217,26 @@ const fromServers = (
   servers: ReadonlyMap<string, Server>,
   options: TestChannelOptions | undefined
 ): Layer.Layer<Channel.Channel | TestChannel> =>
-  Layer.effectContext(Effect.sync(() => {
-    const seen: Array<Call.Call<unknown, unknown>> = []
-    const channel = Channel.make({
-      unary: <I, O>(call: Call.Call<I, O>) =>
-        Effect.suspend(() => {
-          const problem = Metadata.problem(call.metadata)
-          if (problem !== undefined) return fail(call, { _tag: "InvalidArgument", details: problem }, "NotSent")
-          if (seen.length === maxCalls) seen.shift()
-          return serve(call, servers.get(call.method.path), (one) => void seen.push(one))
-        })
-    }).pipe(Deadline.withDefault(options?.deadline ?? Call.none))
-    return Context.make(Channel.Channel, channel as Channel.Channel).pipe(
-      Context.add(TestChannel, { calls: Effect.sync(() => [...seen]) })
-    )
-  }))
+  Layer.effectContext(
+    Effect.sync(() => {
+      const seen: Array<Call.Call<unknown, unknown>> = []
+      const record = (call: Call.Call<unknown, unknown>): void => {
+        if (seen.length === maxCalls) seen.shift()
+        seen.push(call)
+      }
+      const channel = Channel.make({
+        unary: <I, O>(call: Call.Call<I, O>) =>
+          Effect.suspend(() => {
+            const problem = Metadata.problem(call.metadata)
+            if (problem !== undefined) return fail(call, { _tag: "InvalidArgument", details: problem }, "NotSent")
+            return serve(call, servers.get(call.method.path), record)
+          })
+      }).pipe(Deadline.withDefault(options?.deadline ?? Call.none))
+      return Context.make(Channel.Channel, channel as Channel.Channel).pipe(
+        Context.add(TestChannel, { calls: Effect.sync(() => [...seen]) })
+      )
+    })
+  )
 
 const serve = <I, O>(
   call: Call.Call<I, O>,
@@ -237,16 +252,21 @@ const serve = <I, O>(
   record(received)
   if (server === undefined) return fail(call, { _tag: "Unimplemented", details: "no handler for this method" })
   if ("defect" in input) return fail(call, internal("decode the request", input.defect), "Answered", input.defect)
-  const answer = Effect.matchCauseEffect(Effect.suspend(() => server.handler(input.value as never, received)), {
-    onFailure: (cause): Effect.Effect<Call.Reply<O>, RpcError.RpcError> => failed(call, cause),
-    onSuccess: (value) => {
-      const { headers, message, trailers } = value instanceof TestReply ? value : reply(value)
-      const out = attempt(() => (responseSerialize === undefined ? message : decode(asBuffer(responseSerialize(message)))))
-      return "defect" in out
-        ? fail(call, internal("send the answer through its codec", out.defect), "Answered", out.defect)
-        : Effect.succeed({ message: out.value as O, headers, trailers, connection: "test#1" })
+  const answer = Effect.matchCauseEffect(
+    Effect.suspend(() => server.handler(input.value as never, received)),
+    {
+      onFailure: (cause): Effect.Effect<Call.Reply<O>, RpcError.RpcError> => failed(call, cause),
+      onSuccess: (value) => {
+        const { headers, message, trailers } = value instanceof TestReply ? value : reply(value)
+        const out = attempt(() =>
+          responseSerialize === undefined ? message : decode(asBuffer(responseSerialize(message)))
+        )
+        return "defect" in out
+          ? fail(call, internal("send the answer through its codec", out.defect), "Answered", out.defect)
+          : Effect.succeed({ message: out.value as O, headers, trailers, connection: "test#1" })
+      }
     }
-  })
+  )
   if (call.deadline === undefined || call.deadline === Infinity) return answer
   const { deadline } = call
   return Effect.withFiber((fiber) =>
@@ -275,15 +295,18 @@ const fail = <I, O>(
   cause?: unknown
 ): Effect.Effect<never, RpcError.RpcError> => {
   const by = progress === "Answered" ? "Server" : "Us"
-  const reason: RpcError.RpcReason = _tag === "DeadlineExceeded"
-    ? { _tag, details, phase: "Sent", by }
-    : _tag === "ResourceExhausted"
-    ? { _tag, details, by }
-    : _tag === "Unavailable"
-    ? { _tag, details, connect: undefined }
-    : { _tag, details }
+  const reason: RpcError.RpcReason =
+    _tag === "DeadlineExceeded"
+      ? { _tag, details, phase: "Sent", by }
+      : _tag === "ResourceExhausted"
+        ? { _tag, details, by }
+        : _tag === "Unavailable"
+          ? { _tag, details, connect: undefined }
+          : { _tag, details }
   const at = progress === "NotSent" ? {} : { endpoint: "test", connection: "test#1" }
-  return Effect.fail(RpcError.of(call.method.path, reason, progress, { attempts: call.attempt, metadata, cause, ...at }))
+  return Effect.fail(
+    RpcError.of(call.method.path, reason, progress, { attempts: call.attempt, metadata, cause, ...at })
+  )
 }
 
 const internal = (what: string, defect: unknown): Status => ({

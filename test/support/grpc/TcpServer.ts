@@ -8,7 +8,7 @@ export type Manners = (socket: net.Socket) => void
 /** Accepts, reads, and never says a word. */
 export const silent: Manners = (socket) => void socket.resume()
 /** Accepts and hangs up. */
-export const rude: Manners = (socket) => void socket.end()
+export const rude: Manners = (socket) => void socket.resume().end()
 /** Answers whatever comes with something that is no HTTP/2. */
 export const babbling: Manners = (socket) => void socket.once("data", () => socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"))
 

@@ -87,3 +87,9 @@ export const byHand = (onCall: (stream: number, writer: FrameWriter, connection:
     })
   }
 }
+
+/** Says hello and goodbye in one segment. */
+export const farewell: Manners = (socket) => {
+  socket.resume()
+  socket.write(Buffer.concat([frame(type.settings, 0, 0, Buffer.alloc(0)), frame(type.goaway, 0, 0, numbers(0, 0))]))
+}

@@ -59,7 +59,7 @@ describe("Backoff", () => {
   it("reports every parameter out of bounds at once", () => {
     assert.throws(
       () => Backoff.exponential({ initial: 0, multiplier: 0.5, max: "2 days" }),
-      /initial: .*\nmultiplier: .*\nmax: /
+      /initial: .*\nmax: .*\nmultiplier: /
     )
     assert.throws(() => Backoff.exponential({ initial: "2 seconds", multiplier: 2, max: "1 second" }), /at least/)
   })

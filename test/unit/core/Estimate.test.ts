@@ -52,22 +52,59 @@ describe("Estimate", () => {
   })
 })
 
+/** Within a bucket, which is never too low. */
+const near = (actual: number | undefined, expected: number) => {
+  assert.isAtLeast(actual!, expected)
+  assert.isAtMost(actual!, expected * 1.2)
+}
+
 describe("MethodEstimates", () => {
   it("tells methods apart", () => {
     const methods = new MethodEstimates()
     methods.add("a", 10, 0)
-    methods.add("b", 99, 0)
-    assert.strictEqual(methods.get("a"), 10)
-    assert.strictEqual(methods.get("b"), 99)
+    methods.add("b", 100, 0)
+    near(methods.get("a"), 10)
+    near(methods.get("b"), 100)
     assert.isUndefined(methods.get("c"))
   })
 
   it("keeps no more than a thousand", () => {
     const methods = new MethodEstimates()
     for (let i = 0; i < 1_001; i++) methods.add(`m${i}`, 1, 0)
-    assert.strictEqual(methods.get("m999"), 1)
+    near(methods.get("m999"), 1)
     assert.isUndefined(methods.get("m1000"))
     methods.add("m0", 5, 1)
-    assert.strictEqual(methods.get("m0"), 5)
+    near(methods.get("m0"), 5)
+  })
+
+  it("the slowest counts while there are few, and the 95th percentile when there are many", () => {
+    const methods = new MethodEstimates()
+    for (let i = 0; i < 9; i++) methods.add("m", 10, i)
+    methods.add("m", 4_000, 9)
+    near(methods.get("m"), 4_000)
+    for (let i = 0; i < 90; i++) methods.add("m", 10, 10 + i)
+    near(methods.get("m"), 10)
+  })
+
+  it("what was usual is forgotten after two windows", () => {
+    const methods = new MethodEstimates()
+    let now = 0
+    const add = (millis: number, n: number) => {
+      for (let i = 0; i < n; i++) methods.add("m", millis, (now += 20))
+    }
+    add(10, 200)
+    near(methods.get("m"), 10)
+    add(1_000, 200)
+    near(methods.get("m"), 1_000)
+    add(10, 300)
+    near(methods.get("m"), 10)
+  })
+
+  it("takes what is longer than it can tell, and what took no time", () => {
+    const methods = new MethodEstimates()
+    methods.add("long", 1e9, 0)
+    methods.add("short", 0, 0)
+    assert.isAbove(methods.get("long")!, 60_000)
+    assert.strictEqual(methods.get("short"), 1)
   })
 })

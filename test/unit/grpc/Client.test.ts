@@ -30,7 +30,7 @@ const answering = () => {
 
 describe("Client.make", () => {
   it.effect("sends the request as a plain call and gives the message", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { channel, seen } = answering()
       const client = Client.make(EchoService, channel)
       assert.deepInclude(yield* client.echo(request), { id: "1", server: "a" })
@@ -48,16 +48,18 @@ describe("Client.make", () => {
         resend: undefined
       })
       assert.strictEqual(call?.method.path, "/hawser.test.v1.Echo/Echo")
-    }))
+    })
+  )
 
   it.effect("gives the whole answer to .reply", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const client = Client.make(EchoService, answering().channel)
       const reply = yield* client.echo.reply(request)
       assert.strictEqual(reply.message.id, "1")
       assert.strictEqual(reply.trailers.get("x-cost"), "3")
       assert.strictEqual(reply.connection, "a:1#1")
-    }))
+    })
+  )
 
   it("has the unary methods of the definition, and nothing else", () => {
     const client = Client.make(EchoService, answering().channel)
@@ -66,7 +68,7 @@ describe("Client.make", () => {
   })
 
   it.effect("keeps the names of proto-loader, and its idempotency", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const all = protoLoader.loadSync(join(import.meta.dirname, "../../proto/echo.proto"))
       const { channel, seen } = answering()
       const service = all["hawser.test.v1.Echo"] as unknown as typeof EchoService & { Echo: typeof EchoService.echo }
@@ -74,16 +76,21 @@ describe("Client.make", () => {
       assert.deepStrictEqual(Object.keys(client), ["Echo", "Put"])
       yield* client.Echo(request)
       assert.strictEqual(seen[0]?.method.idempotency, "Idempotent")
-    }))
+    })
+  )
 
   it.effect("marks the methods that are declared idempotent, and only those", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { channel, seen } = answering()
       const client = Client.make(EchoService, channel, { idempotent: ["echo"] })
       yield* client.echo(request)
       yield* client.put(put)
-      assert.deepStrictEqual(seen.map((call) => call.method.idempotency), ["Idempotent", "Unknown"])
-    }))
+      assert.deepStrictEqual(
+        seen.map((call) => call.method.idempotency),
+        ["Idempotent", "Unknown"]
+      )
+    })
+  )
 
   it("refuses names that the definition does not have, all of them", () => {
     const bypassed = { idempotent: ["ecko", "echo", "watch"] as unknown as ReadonlyArray<"echo"> }
@@ -93,8 +100,8 @@ describe("Client.make", () => {
     } catch (error) {
       assert.instanceOf(error, OptionsError.OptionsError)
       assert.deepStrictEqual((error as OptionsError.OptionsError).issues, [
-        { path: "idempotent[0]", rule: "one of echo, put", value: "\"ecko\"" },
-        { path: "idempotent[2]", rule: "one of echo, put", value: "\"watch\"" }
+        { path: "idempotent[0]", rule: "one of echo, put", value: '"ecko"' },
+        { path: "idempotent[2]", rule: "one of echo, put", value: '"watch"' }
       ])
     }
   })
@@ -102,12 +109,12 @@ describe("Client.make", () => {
   it("refuses what is no definition", () => {
     assert.throws(
       () => Client.make({ hello: () => {} }, answering().channel),
-      "definition.hello: expected a grpc-js method definition, got \"function\""
+      'definition.hello: expected a grpc-js method definition, got "function"'
     )
   })
 
   it.effect("does nothing until the effect runs, and everything again each time it runs", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { channel, seen } = answering()
       const effect = Client.make(EchoService, channel).echo(request, { timeout: "1 second" })
       assert.lengthOf(seen, 0)
@@ -115,18 +122,19 @@ describe("Client.make", () => {
       yield* TestClock.adjust("10 seconds")
       yield* effect
       assert.strictEqual(seen[1]!.deadline! - seen[0]!.deadline!, 10_000)
-    }))
+    })
+  )
 })
 
 describe("options of a call", () => {
   const send = (options: Call.CallOptions) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { channel, seen } = answering()
       yield* Client.make(EchoService, channel).echo(request, options)
       return seen[0]!
     })
   const refuse = (options: Record<string, unknown>) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { channel, seen } = answering()
       const error = yield* Effect.flip(Client.make(EchoService, channel).echo(request, options as Call.CallOptions))
       assert.lengthOf(seen, 0)
@@ -134,7 +142,7 @@ describe("options of a call", () => {
     })
 
   it.effect("reach the channel", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       yield* TestClock.adjust("1 minute")
       const now = Number(yield* Clock.monotonicTimeNanos) / 1e6
       const hard = { key: "k", hard: true }
@@ -147,22 +155,25 @@ describe("options of a call", () => {
       })
       assert.deepInclude(call, { deadline: now + 2000, waitForReady: true, affinity: hard, priority: 2 })
       assert.strictEqual(call.metadata?.get("x-a"), "1")
-    }))
+    })
+  )
 
   it.effect("take a string for a soft affinity, and metadata as it is", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const metadata = Metadata.fromRecord({ "x-a": "1" })
       const call = yield* send({ affinity: "k", metadata })
       assert.deepStrictEqual(call.affinity, { key: "k", hard: false })
       assert.strictEqual(call.metadata, metadata)
       assert.strictEqual(call.deadline, undefined)
-    }))
+    })
+  )
 
   it.effect("without a value say nothing", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const call = yield* send({ timeout: undefined, metadata: undefined, affinity: undefined, priority: undefined })
       assert.deepInclude(call, { deadline: undefined, metadata: undefined, affinity: undefined, priority: 1 })
-    }))
+    })
+  )
 
   it.effect.each([
     [100, 100],
@@ -172,9 +183,10 @@ describe("options of a call", () => {
     ["1 nano", 1e-6],
     [Deadline.none, Infinity]
   ] as const)("take a timeout of %s", ([timeout, millis]) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       assert.strictEqual((yield* send({ timeout })).deadline, millis)
-    }))
+    })
+  )
 
   it.effect.each([
     ["timeout", 0],
@@ -203,7 +215,7 @@ describe("options of a call", () => {
     ["timeoutMs", 500],
     ["deadline", 500]
   ] as const)("refuse %o, naming option, rule and value", ([option, value]) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const error = yield* refuse({ [option]: value })
       assert.isTrue(RpcError.isRpcError(error))
       assert.strictEqual(error.reason._tag, "InvalidArgument")
@@ -211,28 +223,31 @@ describe("options of a call", () => {
       assert.strictEqual(error.attempts, 0)
       assert.match(error.reason.details, new RegExp(`^${option}: expected .+, got .+`))
       assert.instanceOf(error.cause, OptionsError.OptionsError)
-    }))
+    })
+  )
 
   it.effect("refuse a bad key of metadata, and show no value", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const error = yield* refuse({ metadata: { "X-Token": "s3cret", "grpc-x": "s3cret", "x-a": "s3cret\n" } })
       assert.strictEqual(error.reason._tag, "InvalidArgument")
       for (const key of ["X-Token", "grpc-x", "x-a"]) assert.include(error.reason.details, `metadata["${key}"]`)
       assert.notInclude(error.message + JSON.stringify(error) + String(error.cause), "s3cret")
-    }))
+    })
+  )
 
   it.effect("are refused all at once", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const error = yield* refuse({ timeout: 0, priority: 9, nonsense: true })
       assert.lengthOf((error.cause as OptionsError.OptionsError).issues, 3)
-    }))
+    })
+  )
 })
 
 describe("Client.Service", () => {
   class Echo extends Client.Service<Echo>()("test/Echo", EchoService, { idempotent: ["echo"] }) {}
 
   it.effect("is a service with a layer over any channel", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { channel, seen } = answering()
       const reply = yield* Echo.use((echo) => echo.echo(request)).pipe(
         Effect.provide(Echo.layer.pipe(Layer.provide(Layer.succeed(Channel.Channel, channel))))
@@ -240,18 +255,24 @@ describe("Client.Service", () => {
       assert.strictEqual(reply.id, "1")
       assert.strictEqual(seen[0]?.method.idempotency, "Idempotent")
       assert.strictEqual(Echo.key, "test/Echo")
-    }))
+    })
+  )
 
   it.effect("can be replaced by a mock", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const reply = yield* Echo.use((echo) => echo.put(put)).pipe(
-        Effect.provide(Layer.mock(Echo, { put: Object.assign(() => Effect.succeed({ id: "m", server: "mock" }), { reply: () => Effect.die("") }) }))
+        Effect.provide(
+          Layer.mock(Echo, {
+            put: Object.assign(() => Effect.succeed({ id: "m", server: "mock" }), { reply: () => Effect.die("") })
+          })
+        )
       )
       assert.strictEqual(reply.server, "mock")
-    }))
+    })
+  )
 
   it.effect("is a defect with an OptionsError where the types were bypassed", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const names = ["ecko"] as unknown as ReadonlyArray<"echo">
       class Broken extends Client.Service<Broken>()("test/Broken", EchoService, { idempotent: names }) {}
       const exit = yield* Effect.exit(
@@ -259,5 +280,6 @@ describe("Client.Service", () => {
       )
       assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
       if (Exit.isFailure(exit)) assert.instanceOf(Cause.squash(exit.cause), OptionsError.OptionsError)
-    }))
+    })
+  )
 })

@@ -40,9 +40,17 @@ describe("Credentials", () => {
     ["a key alone", { key }, ["credentials.cert: the certificate of `key`"]],
     ["the key of another certificate", { cert, key: otherKey }, ["credentials.key: the private key of `cert`"]],
     ["a key that is no PEM", { cert, key: "x" }, ["credentials.key: PEM of a private key without a passphrase"]],
-    ["a key with a passphrase", { cert, key: encryptedKey }, ["credentials.key: PEM of a private key without a passphrase"]],
+    [
+      "a key with a passphrase",
+      { cert, key: encryptedKey },
+      ["credentials.key: PEM of a private key without a passphrase"]
+    ],
     ["a name that is a URL", { serverName: "https://greeter" }, ["credentials.serverName: a host name"]],
-    ["an option that does not exist", { passphrase: "x" }, ["credentials.passphrase: one of ca, cert, key, serverName"]],
+    [
+      "an option that does not exist",
+      { passphrase: "x" },
+      ["credentials.passphrase: one of ca, cert, key, serverName"]
+    ],
     [
       "everything at once",
       { ca: "x", cert: "x", key: "x", serverName: "" },
@@ -60,22 +68,22 @@ describe("Credentials", () => {
   it("shows no secret, neither in itself nor in its issues", () => {
     const line = key.split("\n")[1]!
     for (const credentials of [Credentials.tls({ cert, key }), Credentials.tls({ cert, key: Redacted.make(key) })]) {
-      for (
-        const text of [
-          String(credentials),
-          inspect(credentials, { depth: 9, showHidden: true }),
-          inspect(credentials, { depth: 9, showHidden: true, customInspect: false }),
-          JSON.stringify({ credentials }),
-          JSON.stringify({ ...credentials })
-        ]
-      ) assert.notInclude(text, line)
+      for (const text of [
+        String(credentials),
+        inspect(credentials, { depth: 9, showHidden: true }),
+        inspect(credentials, { depth: 9, showHidden: true, customInspect: false }),
+        JSON.stringify({ credentials }),
+        JSON.stringify({ ...credentials })
+      ]) {
+        assert.notInclude(text, line)
+      }
     }
     const issues = Credentials.issues(Credentials.tls({ key, cert: key, ca: key }))
     assert.notInclude(JSON.stringify(issues), line)
   })
 
   it.effect("become those of grpc-js", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const plain = yield* Credentials.toGrpcJs(Credentials.insecure)
       assert.isFalse(plain.credentials._isSecure())
       assert.deepStrictEqual(plain.channelOptions, {})
@@ -83,12 +91,17 @@ describe("Credentials", () => {
       assert.isTrue(mutual.credentials._isSecure())
       assert.deepStrictEqual(mutual.channelOptions, { "grpc.ssl_target_name_override": "greeter" })
       assert.isTrue((yield* Credentials.toGrpcJs(Credentials.tls())).credentials._isSecure())
-    }))
+    })
+  )
 
   it.effect("fail with all their issues instead of throwing", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const error = yield* Effect.flip(Credentials.toGrpcJs(Credentials.tls({ ca: "x", cert })))
       assert.strictEqual(error._tag, "OptionsError")
-      assert.deepStrictEqual(error.issues.map(({ path }) => path), ["credentials.ca", "credentials.key"])
-    }))
+      assert.deepStrictEqual(
+        error.issues.map(({ path }) => path),
+        ["credentials.ca", "credentials.key"]
+      )
+    })
+  )
 })

@@ -30,46 +30,61 @@ describe("millisOf", () => {
   ])("of %o is %d", (input, millis) => {
     assert.deepStrictEqual(Deadline.millisOf(input), millis)
   })
-  it.each([[0, false], [-1, false], [NaN, false], [1e-6, true], [24 * 86_400_000, true], [24 * 86_400_000 + 1, false], [Infinity, false]])(
-    "%d is a time for a call: %s",
-    (millis, is) => {
-      assert.strictEqual(Deadline.isMillis(millis), is)
-    }
-  )
+  it.each([
+    [0, false],
+    [-1, false],
+    [NaN, false],
+    [1e-6, true],
+    [24 * 86_400_000, true],
+    [24 * 86_400_000 + 1, false],
+    [Infinity, false]
+  ])("%d is a time for a call: %s", (millis, is) => {
+    assert.strictEqual(Deadline.isMillis(millis), is)
+  })
 })
 
 describe("within", () => {
   it.effect("is a moment: what is left shrinks with time, and stays at zero", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       assert.strictEqual(yield* left, 1000)
       yield* TestClock.adjust("300 millis")
       assert.strictEqual(yield* left, 700)
       yield* TestClock.adjust("1 hour")
       assert.strictEqual(yield* left, 0)
-    }).pipe(Deadline.within("1 second")))
+    }).pipe(Deadline.within("1 second"))
+  )
 
   it.effect("takes the earliest of nested ones, either way round", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       assert.strictEqual(yield* left.pipe(Deadline.within("1 second"), Deadline.within("2 seconds")), 1000)
       assert.strictEqual(yield* left.pipe(Deadline.within("2 seconds"), Deadline.within("1 second")), 1000)
       assert.strictEqual(yield* Deadline.within(left, Duration.infinity), Infinity)
       assert.strictEqual(yield* left, Infinity)
-    }))
+    })
+  )
 
   it.effect("begins when it runs, not when it is made", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const program = Deadline.within(left, "1 second")
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(yield* program, 1000)
-      assert.strictEqual(yield* Deadline.within(Effect.map(Deadline.current, (at) => at), "1 second"), (yield* now) + 1000)
-    }))
+      assert.strictEqual(
+        yield* Deadline.within(
+          Effect.map(Deadline.current, (at) => at),
+          "1 second"
+        ),
+        (yield* now) + 1000
+      )
+    })
+  )
 
   it.effect.each([NaN, "soon", undefined, {}])("is a defect with an OptionsError for %o", (input) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const exit = yield* Effect.exit(Deadline.within(Effect.void, input as number))
       assert.isTrue(Exit.isFailure(exit))
       if (Exit.isFailure(exit)) assert.include(String(Cause.squash(exit.cause)), "OptionsError")
-    }))
+    })
+  )
 })
 
 describe("withDefault", () => {
@@ -88,8 +103,8 @@ describe("withDefault", () => {
     ["the ambient one where there is no default", undefined, 500, undefined, 500],
     ["the call's own where there is no default", undefined, undefined, 100, 100]
   ]
-  it.effect.each(table)("sends %s", ([_, limit, ambient, own, expected]) =>
-    Effect.gen(function*() {
+  it.effect.each(table)("sends %s", ([, limit, ambient, own, expected]) =>
+    Effect.gen(function* () {
       yield* TestClock.adjust("1 hour")
       const start = yield* now
       const { channel, seen } = scripted()
@@ -98,14 +113,15 @@ describe("withDefault", () => {
       )
       yield* ambient === undefined ? sent : Deadline.within(sent, ambient)
       assert.strictEqual(seen[0]?.deadline, start + expected)
-    }))
+    })
+  )
 
   it.effect("spans what comes after it: a later attempt has the same moment", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { channel, seen } = scripted()
       const limited = Deadline.withDefault(channel, "1 second")
       yield* Deadline.within(
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           yield* limited.unary(call())
           yield* TestClock.adjust("300 millis")
           yield* limited.unary(call())
@@ -113,32 +129,39 @@ describe("withDefault", () => {
         "500 millis"
       )
       assert.strictEqual(seen[0]?.deadline, seen[1]?.deadline)
-    }))
+    })
+  )
 
-  it.effect.each([["of the call", 0], ["of the call, long ago", -1000], ["that is no number", NaN]] as const)(
-    "fails a call whose deadline %s has passed, without sending it",
-    ([_, offset]) =>
-      Effect.gen(function*() {
-        yield* TestClock.adjust("1 minute")
-        const { channel, seen } = scripted()
-        const one = call({ deadline: (yield* now) + offset })
-        const error = yield* Effect.flip(Deadline.withDefault(channel, "1 second").unary(one))
-        assert.deepInclude(error.reason, { _tag: "DeadlineExceeded", phase: "Queued", by: "Us" })
-        assert.strictEqual(error.progress, "NotSent")
-        assert.strictEqual(error.attempts, 0)
-        assert.lengthOf(seen, 0)
-      })
+  it.effect.each([
+    ["of the call", 0],
+    ["of the call, long ago", -1000],
+    ["that is no number", NaN]
+  ] as const)("fails a call whose deadline %s has passed, without sending it", ([, offset]) =>
+    Effect.gen(function* () {
+      yield* TestClock.adjust("1 minute")
+      const { channel, seen } = scripted()
+      const one = call({ deadline: (yield* now) + offset })
+      const error = yield* Effect.flip(Deadline.withDefault(channel, "1 second").unary(one))
+      assert.deepInclude(error.reason, { _tag: "DeadlineExceeded", phase: "Queued", by: "Us" })
+      assert.strictEqual(error.progress, "NotSent")
+      assert.strictEqual(error.attempts, 0)
+      assert.lengthOf(seen, 0)
+    })
   )
 
   it.effect.each(["0 seconds", "-1 seconds"] as const)("fails a call within %s at once", (limit) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { channel, seen } = scripted()
       const error = yield* Effect.flip(Deadline.within(Deadline.withDefault(channel, "1 second").unary(call()), limit))
       assert.strictEqual(error.reason._tag, "DeadlineExceeded")
       assert.lengthOf(seen, 0)
-    }))
+    })
+  )
 
   it.each([0, -1, NaN, Infinity, "25 days", "soon"] as const)("refuses a default of %s", (limit) => {
-    assert.throws(() => Deadline.withDefault(scripted().channel, limit as number), /deadline: expected a duration above 0/)
+    assert.throws(
+      () => Deadline.withDefault(scripted().channel, limit as number),
+      /deadline: expected a duration above 0/
+    )
   })
 })

@@ -7,7 +7,11 @@ const bytes = new Uint8Array([1, 2, 3])
 
 describe("Metadata", () => {
   it("finds values by key in any case, and gives the first of several", () => {
-    const metadata = Metadata.fromEntries([["x-a", "1"], ["x-a", "2"], ["x-b-bin", bytes]])
+    const metadata = Metadata.fromEntries([
+      ["x-a", "1"],
+      ["x-a", "2"],
+      ["x-b-bin", bytes]
+    ])
     assert.strictEqual(metadata.get("X-A"), "1")
     assert.deepStrictEqual(Metadata.getAll(metadata, "x-a"), ["1", "2"])
     assert.deepStrictEqual(Metadata.get(metadata, "x-b-bin"), bytes)
@@ -17,7 +21,14 @@ describe("Metadata", () => {
 
   it("takes one value or several for each key of a record", () => {
     const metadata = Metadata.fromRecord({ "x-a": ["1", "2"], "x-b": "3" })
-    assert.deepStrictEqual([...metadata.entries], [["x-a", "1"], ["x-a", "2"], ["x-b", "3"]])
+    assert.deepStrictEqual(
+      [...metadata.entries],
+      [
+        ["x-a", "1"],
+        ["x-a", "2"],
+        ["x-b", "3"]
+      ]
+    )
     assert.strictEqual(Metadata.fromRecord({}), Metadata.empty)
   })
 
@@ -33,7 +44,8 @@ describe("Metadata", () => {
 
   it("sets, appends and merges into new values", () => {
     const base = Metadata.fromRecord({ "x-a": ["1", "2"], "x-b": "3" })
-    const pairs = (metadata: Metadata.Metadata) => [...metadata.entries].map(([key, value]) => `${key}=${String(value)}`)
+    const pairs = (metadata: Metadata.Metadata) =>
+      [...metadata.entries].map(([key, value]) => `${key}=${String(value)}`)
     assert.deepStrictEqual(pairs(Metadata.set(base, "x-a", "9")), ["x-b=3", "x-a=9"])
     assert.deepStrictEqual(pairs(Metadata.append("x-a", "9")(base)), ["x-a=1", "x-a=2", "x-b=3", "x-a=9"])
     assert.deepStrictEqual(pairs(Metadata.merge(base, Metadata.fromRecord({ "x-a": "7" }))), ["x-b=3", "x-a=7"])
@@ -84,7 +96,11 @@ describe("Metadata", () => {
 
     it.each([
       ["text", 16_384 - 32 - 3, (n: number) => Metadata.fromRecord({ "x-a": "a".repeat(n) })],
-      ["bytes, as base64", ((16_384 - 32 - 5) / 4 - 0.75) * 3, (n: number) => Metadata.fromRecord({ "x-bin": new Uint8Array(n) })]
+      [
+        "bytes, as base64",
+        ((16_384 - 32 - 5) / 4 - 0.75) * 3,
+        (n: number) => Metadata.fromRecord({ "x-bin": new Uint8Array(n) })
+      ]
     ] as const)("bound the sum of %s to 16 KiB", (_, most, make) => {
       assert.lengthOf(make(Math.floor(most)).issues, 0)
       const issues = make(Math.floor(most) + 3).issues
@@ -102,18 +118,19 @@ describe("Metadata", () => {
     })
 
     it.effect("become an OptionsError on demand", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const good = Metadata.fromRecord({ "x-a": "1" })
         assert.strictEqual(yield* Metadata.validate(good), good)
         const error = yield* Effect.flip(Metadata.validate(Metadata.fromRecord({ te: "1", "x-a": "\n" })))
         assert.strictEqual(error._tag, "OptionsError")
         assert.lengthOf(error.issues, 2)
-      }))
+      })
+    )
   })
 
   it("reads what was received once, on first use, and does not judge it", () => {
     let reads = 0
-    const metadata = Metadata.received(function*() {
+    const metadata = Metadata.received(function* () {
       reads++
       yield ["grpc-status", "0"]
       yield ["x-odd", "grün"]
@@ -126,12 +143,15 @@ describe("Metadata", () => {
   })
 
   it("is not touched by a key named __proto__", () => {
-    const metadata = Metadata.fromEntries([["__proto__", "polluted"], ["constructor", "x"]])
+    const metadata = Metadata.fromEntries([
+      ["__proto__", "polluted"],
+      ["constructor", "x"]
+    ])
     assert.strictEqual(metadata.get("__proto__"), "polluted")
     assert.deepStrictEqual(Object.keys(JSON.parse(JSON.stringify(metadata))), ["__proto__", "constructor"])
     assert.strictEqual(({} as Record<string, unknown>)["polluted"], undefined)
     assert.strictEqual(String(metadata), "Metadata { __proto__: <redacted>, constructor: <redacted> }")
-    assert.strictEqual(Metadata.fromRecord(JSON.parse("{\"__proto__\":\"p\"}")).get("__proto__"), "p")
+    assert.strictEqual(Metadata.fromRecord(JSON.parse('{"__proto__":"p"}')).get("__proto__"), "p")
   })
 
   describe("shown", () => {
@@ -146,7 +166,10 @@ describe("Metadata", () => {
       ["JSON.stringify", JSON.stringify],
       ["inspect", inspect],
       ["inspect with everything on", (u: unknown) => inspect(u, { showHidden: true, depth: 9, getters: false })],
-      ["inspect without custom printers", (u: unknown) => inspect(u, { customInspect: false, showHidden: true, depth: 9 })],
+      [
+        "inspect without custom printers",
+        (u: unknown) => inspect(u, { customInspect: false, showHidden: true, depth: 9 })
+      ],
       ["a spread", (u: unknown) => JSON.stringify({ ...(u as object) })],
       ["a template", (u: unknown) => `${u}`],
       ["a log of an object around it", (u: unknown) => inspect({ call: { metadata: u } }, { depth: 9 })]
@@ -155,7 +178,8 @@ describe("Metadata", () => {
       assert.notInclude(print(secret), "s3cret")
     })
     it("names keys, and values of the allow-list", () => {
-      const text = "Metadata { authorization: <redacted>, cookie: <redacted>, x-s-bin: <redacted>, content-type: application/grpc }"
+      const text =
+        "Metadata { authorization: <redacted>, cookie: <redacted>, x-s-bin: <redacted>, content-type: application/grpc }"
       assert.strictEqual(inspect(secret), text)
       assert.strictEqual(inspect(Metadata.empty), "Metadata {}")
     })

@@ -63,7 +63,9 @@ describe("Method", () => {
     assert.strictEqual(echo.idempotency, "Idempotent")
     assert.strictEqual(Method.fromDefinition(service["Put"]!).idempotency, "Unknown")
     assert.deepStrictEqual(
-      Object.values(service).map((one) => Method.kindOf(one)).sort(),
+      Object.values(service)
+        .map((one) => Method.kindOf(one))
+        .sort(),
       ["bidiStreaming", "clientStreaming", "serverStreaming", "unary", "unary"]
     )
     const bytes = echo.encode({ id: "7" })

@@ -72,7 +72,7 @@ describe("RpcError", () => {
   })
 
   it.effect("is caught by reason", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const caught = yield* notFound.pipe(
         Effect.catchReason("RpcError", "NotFound", (reason, error) => Effect.succeed([reason.details, error.code]))
       )
@@ -81,24 +81,29 @@ describe("RpcError", () => {
         notFound.pipe(Effect.catchReason("RpcError", "Unavailable", () => Effect.succeed("no")))
       )
       assert.strictEqual(other._tag, "Failure")
-    }))
+    })
+  )
 
   it("shows no metadata values, whoever prints it", () => {
-    const metadata = Metadata.received(() => [["x-token", "s3cret"], ["grpc-status", "14"]])
+    const metadata = Metadata.received(() => [
+      ["x-token", "s3cret"],
+      ["grpc-status", "14"]
+    ])
     const connect = new ConnectError.ConnectError({ reason: { _tag: "Refused" }, endpoint: "a:1" })
-    const error = RpcError.of(path, { _tag: "Unavailable", details: "no route", connect }, "NotSent", { metadata, cause: connect })
-    for (
-      const text of [
-        inspect(error),
-        inspect(error, { depth: 9, showHidden: true }),
-        inspect({ error }, { depth: 9 }),
-        inspect(error, { customInspect: false, depth: 9 }),
-        JSON.stringify(error),
-        JSON.stringify({ error }),
-        String(error),
-        Cause.pretty(Cause.fail(error))
-      ]
-    ) {
+    const error = RpcError.of(path, { _tag: "Unavailable", details: "no route", connect }, "NotSent", {
+      metadata,
+      cause: connect
+    })
+    for (const text of [
+      inspect(error),
+      inspect(error, { depth: 9, showHidden: true }),
+      inspect({ error }, { depth: 9 }),
+      inspect(error, { customInspect: false, depth: 9 }),
+      JSON.stringify(error),
+      JSON.stringify({ error }),
+      String(error),
+      Cause.pretty(Cause.fail(error))
+    ]) {
       assert.notInclude(text, "s3cret")
       assert.include(text, "no route")
     }

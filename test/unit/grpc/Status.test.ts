@@ -39,7 +39,11 @@ describe("progressOf", () => {
     ["the same text with another code", { code: 13 }, "MaybeProcessed"],
     ["another text", { details: "Stream refused by Server" }, "MaybeProcessed"],
     ["dropped before headers", { details: "Connection dropped" }, "MaybeProcessed"],
-    ["dropped after gRPC headers", { details: "Connection dropped", headersSeen: true, grpcContentType: true }, "Answered"],
+    [
+      "dropped after gRPC headers",
+      { details: "Connection dropped", headersSeen: true, grpcContentType: true },
+      "Answered"
+    ],
     ["an HTML 503", { details: "Received HTTP status code 503", headersSeen: true }, "MaybeProcessed"],
     ["answered OK", { code: 0, details: "", headersSeen: true, grpcContentType: true }, "Answered"]
   ])("%s", (_, evidence, progress) => {
@@ -111,7 +115,13 @@ describe("reason", () => {
     ["reset with CANCEL", 1, "Call cancelled", "MaybeProcessed", "Unavailable"],
     ["reset with CANCEL after headers", 1, "Call cancelled", "Answered", "Unavailable"],
     ["a stream that can't be started", 13, "Failed to start HTTP/2 stream with error x", "NotSent", "Unavailable"],
-    ["a page of HTML, read as a length", 8, "Received message larger than max (1752460652 vs 4194304)", "MaybeProcessed", "Unavailable"],
+    [
+      "a page of HTML, read as a length",
+      8,
+      "Received message larger than max (1752460652 vs 4194304)",
+      "MaybeProcessed",
+      "Unavailable"
+    ],
     ["an HTTP 400 of a proxy", 13, "Received HTTP status code 400", "MaybeProcessed", "Internal"],
     ["an HTTP 401 of a proxy", 16, "Received HTTP status code 401", "MaybeProcessed", "Unauthenticated"],
     ["an HTTP 503 of a proxy", 14, "Received HTTP status code 503", "MaybeProcessed", "Unavailable"]
@@ -121,7 +131,11 @@ describe("reason", () => {
 
   it.each([
     ["an answer above our limit", "Received message larger than max (5000000 vs 4194304)", "Answered"],
-    ["an answer that inflates above our limit", "Received message that decompresses to a size larger than 4194304", "Answered"],
+    [
+      "an answer that inflates above our limit",
+      "Received message that decompresses to a size larger than 4194304",
+      "Answered"
+    ],
     ["a request above our limit", "Attempted to send message with a size larger than 4194304", "NotSent"]
   ] as const)("%s is ResourceExhausted by Us, and nobody's overload", (_, details, progress) => {
     assert.deepStrictEqual(reason(8, progress, none, details), { _tag: "ResourceExhausted", details, by: "Us" })
@@ -158,7 +172,10 @@ describe("reason", () => {
   })
 
   it("takes missing details and metadata for empty ones", () => {
-    assert.deepStrictEqual(Status.reason(5, undefined, undefined, "Answered", false, "Sent"), { _tag: "NotFound", details: "" })
+    assert.deepStrictEqual(Status.reason(5, undefined, undefined, "Answered", false, "Sent"), {
+      _tag: "NotFound",
+      details: ""
+    })
   })
 
   it("keeps why there is no connection", () => {
@@ -214,6 +231,9 @@ describe("outcome", () => {
   })
 
   it("of an answer above our own limit is Neutral", () => {
-    assert.strictEqual(Status.outcome({ _tag: "ResourceExhausted", details: "", by: "Us" }, "Answered", "Server"), "Neutral")
+    assert.strictEqual(
+      Status.outcome({ _tag: "ResourceExhausted", details: "", by: "Us" }, "Answered", "Server"),
+      "Neutral"
+    )
   })
 })

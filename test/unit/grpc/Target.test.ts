@@ -19,7 +19,11 @@ describe("Target", () => {
     ["ipv6:::1", "::1", "[::1]:443"],
     ["ipv6:[fe80::1%eth0]:50051", "[fe80::1%eth0]:50051", "[fe80::1%eth0]:50051"],
     ["dns:///greeter:50051", "greeter:50051", "greeter:50051"],
-    ["dns:///greeter.demo.svc.cluster.local.:50051", "greeter.demo.svc.cluster.local.:50051", "greeter.demo.svc.cluster.local.:50051"],
+    [
+      "dns:///greeter.demo.svc.cluster.local.:50051",
+      "greeter.demo.svc.cluster.local.:50051",
+      "greeter.demo.svc.cluster.local.:50051"
+    ],
     ["dns:greeter:50051", "greeter:50051", "greeter:50051"],
     ["dns:///greeter", "greeter", "greeter:443"],
     ["dns:///10.0.0.1:80", "10.0.0.1:80", "10.0.0.1:80"],
@@ -35,7 +39,10 @@ describe("Target", () => {
     const target = Result.getOrThrow(Target.parse(name))
     assert.strictEqual(target.name, name)
     assert.strictEqual(target.authority, authority)
-    assert.deepStrictEqual(addresses(name), endpoints.map((address) => [address]))
+    assert.deepStrictEqual(
+      addresses(name),
+      endpoints.map((address) => [address])
+    )
     for (const endpoint of target.endpoints) assert.strictEqual(endpoint.authority, undefined)
   })
 

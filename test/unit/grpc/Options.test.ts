@@ -1,0 +1,283 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Backoff, PeakEwma, RoundRobin } from "@hawser/core"
+import { type Channel, Credentials, Deadline, type GrpcOptions, Retry } from "@hawser/grpc"
+import { decode, decodeBare } from "@hawser/grpc/Options"
+import { Duration, Effect, Schedule } from "effect"
+import { cert, key } from "../../support/pem.ts"
+
+const target = "dns:///greeter:50051"
+const issuesOf = (options: unknown, bare = false) =>
+  Effect.map(Effect.flip(bare ? decodeBare(options) : decode(options)), (error) => error.issues)
+
+describe("defaults", () => {
+  it.effect("are filled in", () =>
+    Effect.gen(function* () {
+      const decoded = yield* decode({ target })
+      assert.strictEqual(decoded.target.name, target)
+      assert.strictEqual(decoded.authority, "greeter:50051")
+      assert.isFalse(Credentials.isInsecure(decoded.credentials))
+      assert.deepStrictEqual(decoded.connections, {
+        min: 1,
+        max: 4,
+        streamsPerConnection: undefined,
+        connectTimeoutMillis: 20_000
+      })
+      assert.deepStrictEqual(decoded.queue, { max: 1000, timeoutMillis: 30_000 })
+      assert.deepStrictEqual(decoded.silence, { atLeastMillis: 200 })
+      assert.strictEqual(decoded.balancer, PeakEwma.policy)
+      assert.strictEqual(decoded.deadlineMillis, 15_000)
+      assert.isTrue(decoded.retry !== false && decoded.retry.attempts === 3)
+      assert.strictEqual(decoded.reconnect, Backoff.connection)
+      assert.strictEqual(decoded.drainMillis, 30_000)
+      assert.strictEqual(decoded.maxReceiveBytes, 4_194_304)
+      assert.strictEqual(decoded.maxSendBytes, 4_194_304)
+      assert.strictEqual(decoded.userAgent, undefined)
+    })
+  )
+
+  it.effect("stand for options that are undefined", () =>
+    Effect.gen(function* () {
+      const names = [
+        "credentials",
+        "connections",
+        "queue",
+        "silence",
+        "balancer",
+        "deadline",
+        "retry",
+        "drain",
+        "perCall"
+      ]
+      const options = Object.fromEntries(names.map((name) => [name, undefined]))
+      const decoded = yield* decode({ target, ...options, ...{ connections: { min: undefined, max: undefined } } })
+      assert.strictEqual(decoded.connections.max, 4)
+      assert.strictEqual(decoded.deadlineMillis, 15_000)
+    })
+  )
+
+  it.effect("follow a minimum of connections above four", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* decode({ target, connections: { min: 9 } })).connections.max, 9)
+    })
+  )
+
+  it.effect("of a bare layer have nothing for calls", () =>
+    Effect.gen(function* () {
+      const decoded = yield* decodeBare({ target })
+      assert.strictEqual(decoded.deadlineMillis, Infinity)
+      assert.strictEqual(decoded.retry, false)
+      assert.strictEqual(decoded.connections.max, 4)
+    })
+  )
+})
+
+describe("options", () => {
+  it.effect("are taken as they are said", () =>
+    Effect.gen(function* () {
+      const retry = Retry.make({ attempts: 2 })
+      const reconnect = Schedule.spaced("1 second")
+      const perCall = (self: Channel.Channel) => self
+      const options: GrpcOptions.GrpcOptions = {
+        target: "ipv4:10.0.0.1:1,10.0.0.2:1",
+        credentials: Credentials.tls({ cert, key }),
+        authority: "greeter.internal:443",
+        connections: { min: 0, max: 2, streamsPerConnection: 10, connectTimeout: "5 seconds" },
+        queue: { max: 0, timeout: Duration.seconds(1) },
+        silence: { atLeast: 500 },
+        balancer: RoundRobin.policy,
+        deadline: "5 seconds",
+        retry,
+        reconnect,
+        drain: 0,
+        maxReceiveBytes: 1,
+        maxSendBytes: 2_147_483_647,
+        userAgent: "shop/1.2 (test)",
+        perCall,
+        perAttempt: perCall
+      }
+      const decoded = yield* decode(options)
+      assert.deepStrictEqual(
+        decoded.target.endpoints.map((e) => e.addresses[0]),
+        ["10.0.0.1:1", "10.0.0.2:1"]
+      )
+      assert.strictEqual(decoded.authority, "greeter.internal:443")
+      assert.deepStrictEqual(decoded.connections, {
+        min: 0,
+        max: 2,
+        streamsPerConnection: 10,
+        connectTimeoutMillis: 5000
+      })
+      assert.deepStrictEqual(decoded.queue, { max: 0, timeoutMillis: 1000 })
+      assert.deepStrictEqual(decoded.silence, { atLeastMillis: 500 })
+      assert.strictEqual(decoded.deadlineMillis, 5000)
+      assert.strictEqual(decoded.retry, retry)
+      assert.strictEqual(decoded.balancer, RoundRobin.policy)
+      assert.strictEqual(decoded.reconnect, reconnect)
+      assert.strictEqual(decoded.drainMillis, 0)
+      assert.strictEqual(decoded.perCall, perCall)
+      assert.strictEqual(decoded.credentials, options.credentials)
+    })
+  )
+
+  it.effect("take false and none for what can be left out", () =>
+    Effect.gen(function* () {
+      const decoded = yield* decode({ target, silence: false, retry: false, deadline: Deadline.none })
+      assert.strictEqual(decoded.silence, false)
+      assert.strictEqual(decoded.retry, false)
+      assert.strictEqual(decoded.deadlineMillis, Infinity)
+    })
+  )
+})
+
+describe("a value out of bounds", () => {
+  const table: ReadonlyArray<readonly [path: string, values: ReadonlyArray<unknown>, rule: RegExp]> = [
+    ["target", [undefined, 5, null, ["a"]], /a target|a value/],
+    ["target", ["", "xds:///a", "a:0"], /./],
+    ["credentials", ["tls", {}, { _tag: "Tls" }, true, null], /Credentials\.tls/],
+    ["authority", ["", "a b", "https://a", 5], /HOST/],
+    ["connections", [5, "4", null], /{ min, max/],
+    ["connections.min", [-1, 101, 1.5, NaN, "1", Infinity], /an integer from 0 to 100/],
+    ["connections.max", [0, 101, 1.5, NaN, "4"], /an integer from 1 to 100/],
+    ["connections.streamsPerConnection", [0, 1_000_001, 1.5, Infinity], /an integer from 1 to 1,000,000/],
+    [
+      "connections.connectTimeout",
+      [0, -1, NaN, Infinity, "20 sec", "25 days", { second: 1 }, {}],
+      /a duration from 1 ms/
+    ],
+    ["queue", [5, false], /{ max, timeout }/],
+    ["queue.max", [-1, 1.5, NaN, "1000"], /an integer from 0/],
+    ["queue.timeout", [0, NaN, "30s"], /a duration from 1 ms/],
+    ["silence", [true, 200, "200 millis"], /^false \| { atLeast }$/],
+    ["silence.atLeast", [0, 49, NaN, "200"], /a duration from 50 ms/],
+    ["balancer", ["round_robin", {}, { name: "x" }, () => {}], /a policy/],
+    ["deadline", [0, -1, NaN, Infinity, "25 days", "5", null, false], /a duration above 0/],
+    ["retry", [true, 3, {}, { attempts: 3 }], /Retry\.make/],
+    ["reconnect", ["1 second", 5, false], /a Schedule/],
+    ["drain", [-1, NaN, Infinity, "30 secs"], /a duration from 0 ms/],
+    ["maxReceiveBytes", [0, -1, 1.5, NaN, Infinity, 2 ** 31, "4 MiB"], /an integer from 1/],
+    ["maxSendBytes", [0, -1, 1.5, NaN, Infinity, 2 ** 31], /an integer from 1/],
+    ["userAgent", ["", " a", "a\n", "ä", "a".repeat(257), 5], /printable ASCII/],
+    ["perCall", [true, {}], /a function/],
+    ["perAttempt", ["x"], /a function/]
+  ]
+  const cases = table.flatMap(([path, values, rule]) => values.map((value) => [path, value, rule] as const))
+  it.effect.each(cases)("is refused with path, rule and value: %s = %o", ([path, value, rule]) =>
+    Effect.gen(function* () {
+      const [group, field] = path.split(".") as [string, string | undefined]
+      const issues = yield* issuesOf({ target, [group]: field === undefined ? value : { [field]: value } })
+      assert.lengthOf(issues, 1)
+      assert.strictEqual(issues[0]!.path, path)
+      assert.match(issues[0]!.rule, rule)
+      assert.notStrictEqual(issues[0]!.value, "")
+    })
+  )
+
+  it.effect.each([undefined, null, "dns:///greeter", 5, [], () => {}])("are not options at all: %o", (options) =>
+    Effect.gen(function* () {
+      const issues = yield* issuesOf(options)
+      assert.isAtLeast(issues.length, 1)
+      assert.include(["options", "target"], issues[0]!.path)
+    })
+  )
+})
+
+describe("an option that does not exist", () => {
+  it.effect.each([
+    ["deadlin", { deadlin: 5 }, "deadline"],
+    ["Retry", { Retry: false }, "retry"],
+    ["connection", { connection: {} }, "connections"],
+    ["connections.maxx", { connections: { maxx: 5 } }, "max"],
+    ["connections.connectTimout", { connections: { connectTimout: 5 } }, "connectTimeout"],
+    ["queue.timeOut", { queue: { timeOut: 5 } }, "timeout"],
+    ["silence.atleast", { silence: { atleast: 300 } }, "atLeast"]
+  ] as const)("is refused, with what may have been meant: %s", ([path, options, meant]) =>
+    Effect.gen(function* () {
+      const issues = yield* issuesOf({ target, ...options })
+      assert.lengthOf(issues, 1)
+      assert.strictEqual(issues[0]!.path, path)
+      assert.include(issues[0]!.rule, `did you mean ${meant}?`)
+    })
+  )
+
+  it.effect("is refused with the names there are, where nothing is close", () =>
+    Effect.gen(function* () {
+      const [issue] = yield* issuesOf({ target, loadBalancingPolicy: "s3cret" })
+      assert.deepStrictEqual([issue?.path, issue?.value], ["loadBalancingPolicy", 'the key "loadBalancingPolicy"'])
+      assert.include(issue?.rule, "one of target, credentials, authority, connections")
+    })
+  )
+
+  it.effect("is one of those for calls, in a bare layer", () =>
+    Effect.gen(function* () {
+      const issues = yield* issuesOf({ target, retry: false, deadline: 5, perCall: 5, perAttempt: 5 }, true)
+      assert.deepStrictEqual(issues.map(({ path }) => path).sort(), ["deadline", "perAttempt", "perCall", "retry"])
+    })
+  )
+})
+
+describe("options that contradict each other", () => {
+  it.effect("are a maximum below the minimum", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* issuesOf({ target, connections: { min: 5, max: 3 } }), [
+        { path: "connections.max", rule: "at least connections.min, which is 5", value: "3" }
+      ])
+    })
+  )
+
+  it.effect.each([
+    [{ silence: { atLeast: "20 seconds" } }, true],
+    [{ silence: { atLeast: "15 seconds" } }, true],
+    [{ silence: { atLeast: "14 seconds" } }, false],
+    [{ silence: { atLeast: "2 seconds" }, deadline: "1 second" }, true],
+    [{ silence: { atLeast: "20 seconds" }, deadline: "1 minute" }, false],
+    [{ silence: { atLeast: "20 seconds" }, deadline: Deadline.none }, false]
+  ] as const)("are a silence that no call lasts for: %o %s", ([options, refused]) =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.exit(decode({ target, ...options }))
+      assert.strictEqual(exit._tag, refused ? "Failure" : "Success")
+      if (refused) assert.strictEqual((yield* issuesOf({ target, ...options }))[0]?.path, "silence.atLeast")
+    })
+  )
+
+  it.effect("are not looked for between calls and a bare layer", () =>
+    Effect.asVoid(decodeBare({ target, silence: { atLeast: "20 seconds" } }))
+  )
+})
+
+describe("an OptionsError", () => {
+  it.effect("lists everything at once", () =>
+    Effect.gen(function* () {
+      const issues = yield* issuesOf({
+        target: "xds:///a",
+        credentials: Credentials.tls({ ca: "x", cert }),
+        connections: { min: 5, max: 3, connectTimeout: NaN, lifetime: 5 },
+        queue: { max: -1 },
+        deadline: "soon",
+        colour: "red"
+      })
+      assert.deepStrictEqual(issues.map(({ path }) => path).sort(), [
+        "colour",
+        "connections.connectTimeout",
+        "connections.lifetime",
+        "connections.max",
+        "credentials.ca",
+        "credentials.key",
+        "deadline",
+        "queue.max",
+        "target"
+      ])
+    })
+  )
+
+  it.effect("shows nothing that may be a secret, and no code", () =>
+    Effect.gen(function* () {
+      const issues = yield* issuesOf({ target, credentials: { key }, retry: () => "s3cret", perCall: 5 })
+      assert.notInclude(JSON.stringify(issues), key.split("\n")[1]!)
+      assert.notInclude(JSON.stringify(issues), "s3cret")
+      assert.deepStrictEqual(
+        issues.map(({ value }) => value),
+        ["an object", "a function", "5"]
+      )
+    })
+  )
+})
