@@ -19,15 +19,16 @@ const run: Record<Measurement, (options: Options, built: () => Built) => Promise
   unary: ({ quick, rounds, seconds }, built) =>
     unary(built(), {
       clients: quick ? quickContenders : contenders,
-      rounds: rounds ?? (quick ? 9 : 15),
-      seconds: seconds ?? (quick ? 0.25 : 0.4),
-      warmSeconds: quick ? 0.8 : 1.6
+      rounds: rounds ?? (quick ? 10 : 16),
+      generations: quick ? 2 : 4,
+      seconds: seconds ?? (quick ? 0.2 : 0.3),
+      warmSeconds: quick ? 0.8 : 1.2
     }),
   limit: ({ quick, rounds, seconds }, built) =>
     limit(built(), {
-      rounds: rounds ?? (quick ? 1 : 3),
-      seconds: seconds ?? (quick ? 2 : 3),
-      warmSeconds: quick ? 2 : 3
+      rounds: rounds ?? (quick ? 2 : 3),
+      seconds: seconds ?? (quick ? 1.25 : 3),
+      warmSeconds: quick ? 1.5 : 3
     }),
   lease: ({ quick }) => alone("./lease.ts", quick),
   waiting: ({ quick }) => alone("./waiting.ts", quick)

@@ -40,3 +40,12 @@ export const paired = (subject: ReadonlyArray<Sample>, baseline: ReadonlyArray<S
 /** Forwards in even rounds, backwards in odd ones, so that no client always runs in another's wake. */
 export const orderOf = <A>(items: ReadonlyArray<A>, round: number): ReadonlyArray<A> =>
   round % 2 === 0 ? items : [...items].reverse()
+
+/** A whole number in parts as equal as can be, none of them zero. */
+export const shares = (total: number, parts: number): ReadonlyArray<number> => {
+  const count = Math.min(total, parts)
+  return Array.from(
+    { length: count },
+    (_, i) => Math.floor(((i + 1) * total) / count) - Math.floor((i * total) / count)
+  )
+}

@@ -68,7 +68,7 @@ describe("a call that never left", () => {
   it.live("because everything was closed while it waited; the one on the wire may have been processed", () =>
     leavesNothing(Effect.gen(function*() {
       const server = yield* Http2Server.make(() => {})
-      const scope = yield* Scope.make()
+      const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
       const client = yield* Scope.provide(
         Client.make({ endpoints: [server.address], connections: one, drain: 0 }),
         scope

@@ -20,7 +20,11 @@ export interface Mutant {
 
 // Private methods are on the prototype all the same.
 type Methods = Record<string, (this: unknown, ...args: Array<never>) => unknown>
-const swap = (owner: object, method: string, make: (original: Methods[string] & {}) => Methods[string]): (() => void) => {
+const swap = (
+  owner: object,
+  method: string,
+  make: (original: Methods[string] & {}) => Methods[string]
+): (() => void) => {
   const methods = owner as Methods
   const original = methods[method]
   if (original === undefined) throw new Error(`nothing to break: ${method}`)
@@ -49,7 +53,10 @@ const unmasked: Rules["use"] = (cluster, f, demand) =>
       return error === undefined ? Effect.void : Effect.fail(error)
     }
     const granted: Lease<ScriptedSession> = lease
-    return Effect.ensuring(f(granted), Effect.sync(() => granted.release("Success")))
+    return Effect.ensuring(
+      f(granted),
+      Effect.sync(() => granted.release("Success"))
+    )
   })
 
 class Stubborn extends Call {
@@ -79,7 +86,10 @@ export const mutants: ReadonlyArray<Mutant> = [
             ?.leave()
           if (lease === undefined) return Effect.interrupt
           const granted: Lease<ScriptedSession> = lease
-          return Effect.as(Effect.addFinalizer(() => Effect.sync(() => granted.release("Success"))), granted)
+          return Effect.as(
+            Effect.addFinalizer(() => Effect.sync(() => granted.release("Success"))),
+            granted
+          )
         })
     }
   },
@@ -98,7 +108,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a waiter that stays after it has left",
     install: () => {
       const { borrow } = WaitQueue.prototype
-      WaitQueue.prototype.borrow = function(asked) {
+      WaitQueue.prototype.borrow = function (asked) {
         const place: Waiting | undefined = borrow.call(this, asked)
         if (place !== undefined) place.leave = () => {}
         return place
@@ -113,22 +123,30 @@ export const mutants: ReadonlyArray<Mutant> = [
     install: () => {
       const owners = new WeakMap<object, LiveConnection<unknown>>()
       const released = new WeakSet<object>()
-      const undoLease = swap(LiveConnection.prototype, "lease", (original) =>
-        function(this: unknown, ...args) {
-          const out = original.apply(this, args) as object
-          if (out !== Full) owners.set(out, this as LiveConnection<unknown>)
-          return out
-        })
-      const undoRelease = swap(LiveLease.prototype, "release", (original) =>
-        function(this: unknown, ...args) {
-          const live = owners.get(this as object)
-          if (released.has(this as object) && live !== undefined) {
-            live.inFlight--
-            live.settle()
+      const undoLease = swap(
+        LiveConnection.prototype,
+        "lease",
+        (original) =>
+          function (this: unknown, ...args) {
+            const out = original.apply(this, args) as object
+            if (out !== Full) owners.set(out, this as LiveConnection<unknown>)
+            return out
           }
-          released.add(this as object)
-          return original.apply(this, args)
-        })
+      )
+      const undoRelease = swap(
+        LiveLease.prototype,
+        "release",
+        (original) =>
+          function (this: unknown, ...args) {
+            const live = owners.get(this as object)
+            if (released.has(this as object) && live !== undefined) {
+              live.inFlight--
+              live.settle()
+            }
+            released.add(this as object)
+            return original.apply(this, args)
+          }
+      )
       return () => {
         undoLease()
         undoRelease()
@@ -142,29 +160,41 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a limit that is one too high",
     install: () =>
-      swap(LiveConnection.prototype, "hasRoom", () =>
-        function(this: unknown) {
-          const live = this as LiveConnection<unknown>
-          return live.lending && live.inFlight <= live.limit()
-        })
+      swap(
+        LiveConnection.prototype,
+        "hasRoom",
+        () =>
+          function (this: unknown) {
+            const live = this as LiveConnection<unknown>
+            return live.lending && live.inFlight <= live.limit()
+          }
+      )
   },
   {
     name: "an ended connection that goes on lending",
     install: () =>
-      swap(LiveConnection.prototype, "hasRoom", () =>
-        function(this: unknown) {
-          return (this as LiveConnection<unknown>).inFlight < 100
-        })
+      swap(
+        LiveConnection.prototype,
+        "hasRoom",
+        () =>
+          function (this: unknown) {
+            return (this as LiveConnection<unknown>).inFlight < 100
+          }
+      )
   },
   {
     name: "last come first served",
     install: () =>
-      swap(WaitQueue.prototype, "push", (original) =>
-        function(this: unknown, ...args) {
-          original.apply(this, args)
-          const queue = this as { lanes: ReadonlyArray<Lane> }
-          for (const lane of queue.lanes) reverse(lane)
-        })
+      swap(
+        WaitQueue.prototype,
+        "push",
+        (original) =>
+          function (this: unknown, ...args) {
+            original.apply(this, args)
+            const queue = this as { lanes: ReadonlyArray<Lane> }
+            for (const lane of queue.lanes) reverse(lane)
+          }
+      )
   },
   {
     name: "waiters that nobody tells when their time has passed",
@@ -177,16 +207,20 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a connection that is ready after the end",
     install: () =>
-      swap(Subchannel.prototype, "retire", (original) =>
-        function(this: unknown, ...args) {
-          const self = this as { loop: unknown; state: string }
-          const { loop } = self
-          self.loop = undefined
-          const out = original.apply(this, args)
-          self.loop = loop
-          self.state = "Connecting"
-          return out
-        })
+      swap(
+        Subchannel.prototype,
+        "retire",
+        (original) =>
+          function (this: unknown, ...args) {
+            const self = this as { loop: unknown; state: string }
+            const { loop } = self
+            self.loop = undefined
+            const out = original.apply(this, args)
+            self.loop = loop
+            self.state = "Connecting"
+            return out
+          }
+      )
   }
 ]
 

@@ -12,23 +12,27 @@ const only = process.env["HAWSER_SEED"]
 const seeds = Number(process.env["HAWSER_SEEDS"] ?? 2_000)
 
 describe("the race", () => {
-  it(only === undefined ? `no invariant breaks in ${seeds} seeds` : `seed ${only}`, { timeout: 3_600_000 }, async () => {
-    const first = only === undefined ? 1 : Number(only)
-    const last = only === undefined ? seeds : first
-    const failed: Array<string> = []
-    const totals: Record<string, number> = {}
-    const hashes = new Set<number>()
-    let steps = 0
-    for (let seed = first; seed <= last && failed.length < 10; seed++) {
-      const outcome = await run(seed)
-      steps += outcome.steps
-      hashes.add(outcome.hash)
-      for (const [name, n] of Object.entries(outcome.counts)) totals[name] = (totals[name] ?? 0) + n
-      if (outcome.problems.length > 0) failed.push(`seed ${seed}: ${outcome.problems.join("; ")}\n  ${replay(seed)}`)
+  it(
+    only === undefined ? `no invariant breaks in ${seeds} seeds` : `seed ${only}`,
+    { timeout: 3_600_000 },
+    async () => {
+      const first = only === undefined ? 1 : Number(only)
+      const last = only === undefined ? seeds : first
+      const failed: Array<string> = []
+      const totals: Record<string, number> = {}
+      const hashes = new Set<number>()
+      let steps = 0
+      for (let seed = first; seed <= last && failed.length < 10; seed++) {
+        const outcome = await run(seed)
+        steps += outcome.steps
+        hashes.add(outcome.hash)
+        for (const [name, n] of Object.entries(outcome.counts)) totals[name] = (totals[name] ?? 0) + n
+        if (outcome.problems.length > 0) failed.push(`seed ${seed}: ${outcome.problems.join("; ")}\n  ${replay(seed)}`)
+      }
+      if (process.env["HAWSER_VERBOSE"] !== undefined) console.log(steps, hashes.size, totals)
+      assert.strictEqual(failed.join("\n"), "")
     }
-    if (process.env["HAWSER_VERBOSE"] !== undefined) console.log(steps, hashes.size, totals)
-    assert.strictEqual(failed.join("\n"), "")
-  })
+  )
   it("the same seed gives the same run", async () => {
     const first = await run(7)
     const again = await run(7)

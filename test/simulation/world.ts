@@ -40,7 +40,7 @@ export interface Outcome {
 const maxWaitMillis = 500
 const borrows = 40
 
-const scenario = Effect.fnUntraced(function*(seed: number, scheduler: SeededScheduler, broken: Partial<Rules>) {
+const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededScheduler, broken: Partial<Rules>) {
   const { get, unary, use } = { ...rules, ...broken }
   const dice = new Dice(seed * 7 + 1)
   const clock = yield* Clock.Clock
@@ -70,7 +70,7 @@ const scenario = Effect.fnUntraced(function*(seed: number, scheduler: SeededSche
   // The cluster, and windows into it.
   const pools: Array<Pool<ScriptedSession>> = []
   const { start } = Pool.prototype
-  Pool.prototype.start = function() {
+  Pool.prototype.start = function () {
     pools.push(this as Pool<ScriptedSession>)
     start.call(this)
   }
@@ -97,11 +97,7 @@ const scenario = Effect.fnUntraced(function*(seed: number, scheduler: SeededSche
     maxWait: maxWaitMillis,
     silence: dice.chance(0.3) ? { atLeast: 50 } : false,
     drain: 20 + dice.below(100)
-  }).pipe(
-    Scope.provide(scope),
-    Effect.provideService(Events, recorder),
-    (make) => counted(sleeps, make)
-  )
+  }).pipe(Scope.provide(scope), Effect.provideService(Events, recorder), (make) => counted(sleeps, make))
 
   // What holds after each step.
   const closedPools = () => pools.every((pool) => pool.connectivity() === "Shutdown")
@@ -109,7 +105,8 @@ const scenario = Effect.fnUntraced(function*(seed: number, scheduler: SeededSche
     for (const pool of pools) {
       if (pool.subchannels.length > 3) problems.add("more connections than the maximum and one")
       for (const subchannel of pool.all()) {
-        const lives = subchannel.current === undefined ? subchannel.draining : [subchannel.current, ...subchannel.draining]
+        const lives =
+          subchannel.current === undefined ? subchannel.draining : [subchannel.current, ...subchannel.draining]
         for (const live of lives) {
           if (live.inFlight < 0 || live.inFlight > live.connection.mostAllowed) problems.add("I-1 permits")
           if (live.connection.calls.size > live.inFlight) problems.add("I-1 more on the wire than permits")
@@ -172,13 +169,14 @@ const scenario = Effect.fnUntraced(function*(seed: number, scheduler: SeededSche
     return Effect.scoped(Effect.flatMap(get(cluster, demand()), wired))
   }
   const finish = (p: number) => {
-    for (const call of calls) if (dice.chance(p)) call.finish(dice.chance(0.2) ? "Failure" : "Success", dice.chance(0.2))
+    for (const call of calls)
+      if (dice.chance(p)) call.finish(dice.chance(0.2) ? "Failure" : "Success", dice.chance(0.2))
   }
 
   // What goes wrong.
   const closing: Array<Fiber.Fiber<unknown, unknown>> = []
   const end = dice.chance(0.35) ? dice.below(borrows) : borrows
-  const trouble = Effect.fnUntraced(function*(i: number) {
+  const trouble = Effect.fnUntraced(function* (i: number) {
     if (dice.chance(0.25) && fibers.length > 0) dice.oneOf(fibers).interruptUnsafe()
     const { sessions } = connector
     if (sessions.length > 0) {
@@ -197,9 +195,12 @@ const scenario = Effect.fnUntraced(function*(seed: number, scheduler: SeededSche
     }
   })
   for (let i = 0; i < borrows; i++) {
-    const fiber = yield* Effect.forkChild(Effect.onExit(work(), (exit) => Effect.sync(() => note(exit))), {
-      startImmediately: dice.chance(0.5)
-    })
+    const fiber = yield* Effect.forkChild(
+      Effect.onExit(work(), (exit) => Effect.sync(() => note(exit))),
+      {
+        startImmediately: dice.chance(0.5)
+      }
+    )
     fibers.push(fiber)
     if (dice.chance(0.3)) yield* Effect.yieldNow
     if (dice.chance(0.3)) yield* pass(dice.below(40))
@@ -230,7 +231,8 @@ const scenario = Effect.fnUntraced(function*(seed: number, scheduler: SeededSche
 
   if (!closed()) problems.add("I-10 does not close")
   if (!closedPools()) problems.add("I-10 a pool is not shut down")
-  if (connector.opened !== connector.closed) problems.add(`I-10 ${connector.opened - connector.closed} connections left open`)
+  if (connector.opened !== connector.closed)
+    problems.add(`I-10 ${connector.opened - connector.closed} connections left open`)
   if (connector.pending.length > 0) problems.add("I-10 dials left")
   if (cluster.waitingUnsafe() > 0 || queue.waiting > 0) problems.add("I-10 waiters left")
   if (sleeps.now > 0) problems.add(`I-10 ${sleeps.now} timers left`)
@@ -250,7 +252,15 @@ const scenario = Effect.fnUntraced(function*(seed: number, scheduler: SeededSche
   if (connected !== ended) problems.add(`${connected} Connected, ${ended} Disconnected or Closed`)
   if (process.env["HAWSER_TRACE"] !== undefined) {
     for (const e of recorder.envelopes) console.log(e.monotonicMillis, JSON.stringify(e.event))
-    for (const d of connector.dials) console.log(d.address, d.startedAt, d.interrupted, d.session?.closed, d.session?.listenerCount, d.session?.awaiting)
+    for (const d of connector.dials)
+      console.log(
+        d.address,
+        d.startedAt,
+        d.interrupted,
+        d.session?.closed,
+        d.session?.listenerCount,
+        d.session?.awaiting
+      )
   }
   unwatch()
   Pool.prototype.start = start

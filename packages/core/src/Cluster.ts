@@ -224,7 +224,7 @@ const check = <C>(options: ClusterOptions<C>) =>
   Effect.try({
     try: () => {
       const issues = new Issues()
-      const { endpoints, max = Math.max(4, options.min ?? 1), maxStreams = Infinity, maxWaiters = 1_000, min = 1 } = options
+      const { endpoints, max = Math.min(100, Math.max(4, options.min ?? 1)), maxStreams = Infinity, maxWaiters = 1_000, min = 1 } = options
       const millis = (path: string, input: Duration.Input, min: number) => {
         let value = NaN
         try {
@@ -242,9 +242,8 @@ const check = <C>(options: ClusterOptions<C>) =>
           `an integer from ${least} to ${most}`,
           value
         )
-      count("min", min, 0, 100)
-      count("max", max, 1, 100)
-      issues.check(!(max < min), "max", "at least `min`", max)
+      const possible = [count("min", min, 0, 100), count("max", max, 1, 100)]
+      if (!possible.includes(false)) issues.check(max >= min, "max", "at least `min`", max)
       if (maxStreams !== Infinity) count("maxStreams", maxStreams, 1, 1_000_000)
       count("maxWaiters", maxWaiters, 0, 1_000_000)
       endpoints.forEach((e, i) =>

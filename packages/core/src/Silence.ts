@@ -157,7 +157,10 @@ export class Silence<C, E> {
     if (fresh !== undefined && fresh.quarantinedAt === undefined) {
       // Ready is a sign of life, an answer is the proof: the endpoint works, the old path does not.
       for (const old of silent) {
-        if (fresh.answered > 0 || old.current!.inFlight === 0) {
+        const { inFlight, quarantinedAt } = old.current!
+        // A connection beside it that was heard since then is as good a proof.
+        const others = pool.connections().some((c) => c.quarantinedAt === undefined && c.answered > 0 && c.heardAt() > quarantinedAt!)
+        if (fresh.answered > 0 || others || inFlight === 0) {
           old.current!.giveUp()
           pool.remove(old, "Replaced")
         }

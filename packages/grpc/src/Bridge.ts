@@ -154,6 +154,8 @@ class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener 
     if (this.done) return
     if (this.answer === undefined) {
       this.answer = bytes
+      // A second message would keep the status back for ever, were it not asked for.
+      this.wire?.read()
       return
     }
     this.wire?.cancel()

@@ -87,10 +87,14 @@ const channelOptions = (endpoint: Endpoint, options: DialOptions, extra: grpc.Ch
     "grpc.max_send_message_length": -1,
     "grpc.primary_user_agent": options.userAgent,
     "grpc.default_authority": authority,
-    ...(Credentials.isInsecure(options.credentials) ? {} : { "grpc.ssl_target_name_override": parse(`${authority}:`).host }),
+    ...(Credentials.isInsecure(options.credentials) ? {} : { "grpc.ssl_target_name_override": hostOf(authority) }),
     ...extra
   }
 }
+
+/** What a certificate must carry: an authority without its port, an IPv6 address without its brackets. */
+const hostOf = (authority: string): string =>
+  isIP(authority) !== 0 ? authority : authority.replace(/:\d*$/, "").replace(/^\[(.*)\]$/, "$1")
 
 const target = (address: string): string => `ipv${isIP(parse(address).host)}:${address}`
 
@@ -196,7 +200,7 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
     this.closed = true
     const calls = this.calls.size
     for (const call of this.calls) call.end(grpc.status.UNAVAILABLE, "Connection closed")
-    this.channel.close()
+    if (!this.over) this.channel.close()
     this.finish(new ConnectError({ reason: { _tag: "Closed" }, endpoint: this.peer }))
     const destroy = () => this.sockets.destroy(() => resume(Effect.void))
     if (calls > 0 || !this.wasReady) return destroy()
@@ -210,8 +214,8 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
     const session = this.settings ? Settings.sessionOf(this.channel) : undefined
     if (session !== undefined) this.limits = Settings.stated(session, () => this.changed())
     this.watch(grpc.connectivityState.READY, () => {
-      // A call that is not on the connection yet would make the channel dial again, unseen and without a timeout.
-      for (const call of this.calls) if (!call.sent) call.end(grpc.status.UNAVAILABLE, "Connection lost")
+      // What is sent runs on. What is not would make the channel dial again, unseen and without a timeout.
+      this.channel.close()
       this.finish(connectError(this.peer, this.sockets.error ?? this.sockets.dropped))
     })
   }

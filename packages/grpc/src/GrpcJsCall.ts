@@ -61,7 +61,7 @@ export class GrpcJsCall implements Wire {
     if (!this.sent) this.bury(code, details)
   }
   /** Whether it was handed to a connection. */
-  get sent(): boolean {
+  private get sent(): boolean {
     return this.call.getAuthContext() !== null
   }
 

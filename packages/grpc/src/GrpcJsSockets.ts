@@ -23,6 +23,7 @@ export class DialSockets {
   private readonly sockets = new Set<Socket>()
   private last: Socket | undefined = undefined
   private watching = false
+  private dialled = 0
   private closed = false
 
   /** Runs `dial` so that sockets created by it are seen here. */
@@ -49,6 +50,9 @@ export class DialSockets {
       _createSecureConnector: {
         value: (...args: Parameters<typeof create>): ReturnType<typeof create> => {
           const connector = create(...args)
+          const ready = connector.waitForReady.bind(connector)
+          // grpc-js dials again by itself: a second after the first failure, even if closed by then, and at other times.
+          connector.waitForReady = () => (this.dialled++ === 0 ? ready() : Promise.reject(new Error("one dial only")))
           const connect = connector.connect.bind(connector)
           connector.connect = (socket) => {
             this.add(socket)

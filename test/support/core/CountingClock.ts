@@ -23,4 +23,5 @@ export const counted = <A, E, R>(sleeps: Sleeps, effect: Effect.Effect<A, E, R>)
               sleeps.now--
             })
         )
-    }))
+    })
+  )

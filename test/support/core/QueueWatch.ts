@@ -99,7 +99,7 @@ let current: QueueWatch | undefined
 export const watch = (queueWatch: QueueWatch): (() => void) => {
   current = queueWatch
   const { borrow } = WaitQueue.prototype
-  WaitQueue.prototype.borrow = function(asked) {
+  WaitQueue.prototype.borrow = function (asked) {
     return current === undefined ? borrow.call(this, asked) : current.observe(asked, (b) => borrow.call(this, b))
   }
   return () => {

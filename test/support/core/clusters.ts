@@ -31,7 +31,7 @@ export interface TestClusterOptions extends Partial<Omit<Cluster.ClusterOptions<
 }
 
 /** Makes a cluster over a scripted network. */
-export const make = Effect.fnUntraced(function*(
+export const make = Effect.fnUntraced(function* (
   options: TestClusterOptions = {}
 ): Effect.fn.Return<TestCluster, OptionsError, Scope.Scope> {
   const { addresses = ["a"], limit = 100, script = () => ({ _tag: "Open" }), ...rest } = options
@@ -41,6 +41,8 @@ export const make = Effect.fnUntraced(function*(
   const recorder = new Recorder()
   const cluster = yield* Cluster.make<ScriptedSession>({
     target: "test",
+    // Tests leave borrows behind; nobody turns the clock for them at the end.
+    drain: 0,
     endpoints: addresses.map((address) => endpoint(address)),
     connector: connector.connect,
     ...rest

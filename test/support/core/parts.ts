@@ -40,7 +40,7 @@ export interface PartsOptions {
 }
 
 /** The surroundings of a subchannel or a pool, without a cluster. */
-export const parts = Effect.fnUntraced(function*(
+export const parts = Effect.fnUntraced(function* (
   options: PartsOptions = {}
 ): Effect.fn.Return<Parts, never, Scope.Scope> {
   const clock = yield* Clock.Clock

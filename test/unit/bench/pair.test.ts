@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { deviation, mean, median, orderOf, paired, type Sample } from "../../bench/pair.ts"
+import { deviation, mean, median, orderOf, paired, type Sample, shares } from "../../bench/pair.ts"
 
 const sample = (cpuMicros: number, calls: number): Sample => ({ calls, cpuMicros, millis: 100, p50: 1, p99: 2 })
 
@@ -42,5 +42,11 @@ describe("bench pairs", () => {
   it("reverses every other round", () => {
     assert.deepStrictEqual([...orderOf(["a", "b"], 0)], ["a", "b"])
     assert.deepStrictEqual([...orderOf(["a", "b"], 1)], ["b", "a"])
+  })
+
+  it("shares out rounds, none of them empty", () => {
+    assert.deepStrictEqual([...shares(16, 4)], [4, 4, 4, 4])
+    assert.deepStrictEqual([...shares(10, 4)], [2, 3, 2, 3])
+    assert.deepStrictEqual([...shares(1, 4)], [1])
   })
 })

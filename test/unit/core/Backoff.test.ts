@@ -4,7 +4,7 @@ import * as Backoff from "@hawser/core/Backoff"
 
 /** The first `n` delays, in milliseconds. */
 const delays = (schedule: Schedule.Schedule<unknown>, n: number, seed: number) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const step = yield* Schedule.toStep(schedule)
     const out: Array<number> = []
     for (let i = 0; i < n; i++) {
@@ -16,7 +16,7 @@ const delays = (schedule: Schedule.Schedule<unknown>, n: number, seed: number) =
 
 describe("Backoff", () => {
   it.effect("stays within a fifth of min(initial × multiplier^n, max)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       for (let seed = 0; seed < 200; seed++) {
         const all = yield* delays(Backoff.connection, 15, seed)
         all.forEach((delay, n) => {
@@ -25,10 +25,11 @@ describe("Backoff", () => {
           assert.isAtMost(delay, middle * 1.2 + 1e-6, `seed ${seed}, delay ${n}`)
         })
       }
-    }))
+    })
+  )
 
   it.effect("spreads over the whole range, at the cap too", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       for (const n of [0, 14]) {
         const middle = Math.min(1_000 * 1.6 ** n, 120_000)
         let low = Infinity
@@ -41,20 +42,23 @@ describe("Backoff", () => {
         assert.isBelow(low, middle * 0.83)
         assert.isAbove(high, middle * 1.17)
       }
-    }))
+    })
+  )
 
   it.effect("never ends, and never overflows", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const all = yield* delays(Backoff.retry, 3_000, 1)
       assert.isAtMost(Math.max(...all), 1_200)
       assert.isAtLeast(Math.min(...all.slice(10)), 800 - 1e-6)
-    }))
+    })
+  )
 
   it.effect("equal seeds give equal delays", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       assert.deepStrictEqual(yield* delays(Backoff.connection, 5, 3), yield* delays(Backoff.connection, 5, 3))
       assert.notDeepEqual(yield* delays(Backoff.connection, 5, 3), yield* delays(Backoff.connection, 5, 4))
-    }))
+    })
+  )
 
   it("reports every parameter out of bounds at once", () => {
     assert.throws(

@@ -148,7 +148,10 @@ describe("Balancer", () => {
   it("a borrow wakes idle members", () => {
     const { balancer, stubs } = setup(2, RoundRobin.policy, "Idle")
     assert.strictEqual(balancer.lease(demand())._tag, "Pending")
-    assert.deepStrictEqual(stubs.map((s) => s.asked > 0), [true, true])
+    assert.deepStrictEqual(
+      stubs.map((s) => s.asked > 0),
+      [true, true]
+    )
   })
 
   it("tells listeners whenever a refusal might now be a lease", () => {
@@ -298,11 +301,14 @@ describe("Balancer", () => {
     only("e0", "Failure", 5)
     stubs[1]!.putAside(true)
     const { children, details } = balancer.snapshot()
-    assert.deepStrictEqual(children.map((c) => [c.details["failing"], c.details["penalised"]]), [
-      [true, false],
-      [false, true],
-      [false, false]
-    ])
+    assert.deepStrictEqual(
+      children.map((c) => [c.details["failing"], c.details["penalised"]]),
+      [
+        [true, false],
+        [false, true],
+        [false, false]
+      ]
+    )
     assert.strictEqual(details["panic"], true)
   })
 })

@@ -46,10 +46,11 @@ describe("Endpoint", () => {
   }
 
   it.effect("make fails where makeUnsafe throws", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const error = yield* Effect.flip(make({ addresses: [] }))
       assert.strictEqual(error._tag, "OptionsError")
-    }))
+    })
+  )
 
   it("keeps its connections when anything but addresses and authority changes", () => {
     const a = makeUnsafe({ addresses: ["h:1", "h:2"], authority: "x" })

@@ -25,7 +25,10 @@ describe("Estimate", () => {
   })
 
   it("a sample below half restarts it, if it may", () => {
-    for (const [restarts, expected] of [[true, 10], [false, 1_000]] as const) {
+    for (const [restarts, expected] of [
+      [true, 10],
+      [false, 1_000]
+    ] as const) {
       const estimate = new Estimate(restarts)
       estimate.add(1_000, 0)
       estimate.add(10, 0)

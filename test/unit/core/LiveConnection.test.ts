@@ -70,12 +70,7 @@ describe("LiveConnection", () => {
     for (const name of ["one", "two", "three"]) lease.observe(observer(name))
     time.now = 30
     lease.release("Success", { utilization: 0.5, requestsPerSecond: 1 })
-    assert.deepStrictEqual(log, [
-      "one Success 30 0.5 0",
-      "two Success 30 0.5 0",
-      "three Success 30 0.5 0",
-      "woken 0"
-    ])
+    assert.deepStrictEqual(log, ["one Success 30 0.5 0", "two Success 30 0.5 0", "three Success 30 0.5 0", "woken 0"])
   })
 
   it("latency runs to the first response", () => {
@@ -100,7 +95,12 @@ describe("LiveConnection", () => {
 
   it("an answer is a word from the peer, a failure is not", () => {
     const { live, time } = setup(9)
-    for (const [outcome, heard] of [["Failure", 0], ["Neutral", 0], ["Success", 30], ["Overloaded", 40]] as const) {
+    for (const [outcome, heard] of [
+      ["Failure", 0],
+      ["Neutral", 0],
+      ["Success", 30],
+      ["Overloaded", 40]
+    ] as const) {
       const lease = leased(live.lease(demand()))
       time.now += 10
       lease.release(outcome)

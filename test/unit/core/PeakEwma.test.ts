@@ -71,7 +71,10 @@ describe("PeakEwma", () => {
     const { pick, stubs } = setup(5, 3)
     for (let i = 0; i < 15; i++) leased(pick())
     assert.strictEqual(pick()._tag, "Full")
-    assert.deepStrictEqual(stubs.map((s) => s.load()), [3, 3, 3, 3, 3])
+    assert.deepStrictEqual(
+      stubs.map((s) => s.load()),
+      [3, 3, 3, 3, 3]
+    )
   })
 
   it("avoids who has failed this call, unless nobody else has room", () => {
@@ -80,7 +83,10 @@ describe("PeakEwma", () => {
     assert.strictEqual(leased(pick(demand({ avoid }))).id, "e1#1")
     leased(pick(demand({ avoid })))
     leased(pick(demand({ avoid })))
-    assert.deepStrictEqual(stubs.map((s) => s.load()), [1, 1, 1])
+    assert.deepStrictEqual(
+      stubs.map((s) => s.load()),
+      [1, 1, 1]
+    )
   })
 
   it("one member needs no dice", () => {

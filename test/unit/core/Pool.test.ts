@@ -9,7 +9,7 @@ import type { Answer } from "../../support/core/ScriptedConnector.ts"
 import type { ScriptedSession } from "../../support/core/ScriptedSession.ts"
 
 const setup = (options: PartsOptions & { readonly limit?: number } = {}, script?: () => Answer) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const all = yield* parts(options)
     all.connector.limit = options.limit ?? 100
     all.connector.script = script ?? (() => ({ _tag: "Open" }))
@@ -25,7 +25,7 @@ const giveBack = (leases: ReadonlyArray<Lease<unknown>>) => leases.forEach((leas
 
 describe("Pool", () => {
   it.effect("opens its minimum, and exactly that when it is the maximum too", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, lend, pool } = yield* setup({ min: 3, max: 3, limit: 2 })
       assert.strictEqual(connector.dials.length, 3)
       const leases = lend(6)
@@ -38,10 +38,11 @@ describe("Pool", () => {
       pool.shrink()
       yield* settle
       assert.strictEqual(connector.sessions.length, 3)
-    }))
+    })
+  )
 
   it.effect("a minimum of 0 dials with the first borrow", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, lend, pool } = yield* setup({ min: 0 }, () => ({ _tag: "Hang" }))
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(pool.connectivity(), "Idle")
@@ -52,10 +53,11 @@ describe("Pool", () => {
       connector.dials[0]!.open()
       yield* settle
       lend(1)
-    }))
+    })
+  )
 
   it.effect("the connection with the fewest borrows lends", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { lend } = yield* setup({ min: 3, max: 3 })
       const leases = lend(9)
       const counts = new Map<string, number>()
@@ -63,10 +65,11 @@ describe("Pool", () => {
       assert.deepStrictEqual([...counts.values()], [3, 3, 3])
       leases[4]!.release("Success")
       assert.strictEqual(lend(1)[0]!.id, leases[4]!.id)
-    }))
+    })
+  )
 
   it.effect("grows at nine tenths, one dial at a time, never above the maximum", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, lend, pool } = yield* setup({ min: 1, max: 3, limit: 10 }, () => ({ _tag: "Hang" }))
       const open = (n: number) =>
         Effect.andThen(
@@ -87,31 +90,35 @@ describe("Pool", () => {
       lend(10)
       assert.strictEqual(pool.lease(demand())._tag, "Full")
       assert.strictEqual(connector.dials.length, 3, "never above the maximum")
-    }))
+    })
+  )
 
   it.effect("grows on Full alone, when the limit came down", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, lend, pool } = yield* setup({ limit: 10 })
       lend(2)
       connector.sessions[0]!.setLimit(2)
       assert.strictEqual(connector.dials.length, 1)
       assert.strictEqual(pool.lease(demand())._tag, "Full")
       assert.strictEqual(connector.dials.length, 2)
-    }))
+    })
+  )
 
   it.effect("does not grow while the endpoint turns connections away", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       let dials = 0
       const { connector, lend, pool, recorder } = yield* setup({ limit: 1 }, () =>
-        dials++ === 0 ? { _tag: "Open" } : { _tag: "Refuse" })
+        dials++ === 0 ? { _tag: "Open" } : { _tag: "Refuse" }
+      )
       lend(1)
       yield* recorder.nth("ConnectFailed")
       for (let i = 0; i < 10; i++) pool.lease(demand())
       assert.strictEqual(connector.dials.length, 2)
-    }))
+    })
+  )
 
   it.effect("a connection that has just ended is no reason to grow", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, pool } = yield* setup()
       leased(pool.lease(demand())).release("Success")
       // Somebody waits, and asks whenever something changes.
@@ -130,10 +137,11 @@ describe("Pool", () => {
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(connector.dials.length, 3)
       assert.strictEqual(leased(got!).id, "a#3")
-    }))
+    })
+  )
 
   it.effect("gives back one connection at a time, after a minute of low peak", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, lend, pool, recorder } = yield* setup({ limit: 10, max: 3 })
       const leases = lend(10)
       leases.push(...lend(10))
@@ -148,11 +156,15 @@ describe("Pool", () => {
         yield* settle
         assert.strictEqual(connector.sessions.length, left)
       }
-      assert.deepStrictEqual(recorder.of("Closed").map((e) => e.why), ["Surplus", "Surplus"])
-    }))
+      assert.deepStrictEqual(
+        recorder.of("Closed").map((e) => e.why),
+        ["Surplus", "Surplus"]
+      )
+    })
+  )
 
   it.effect("keeps what the peak needs", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, lend, pool } = yield* setup({ limit: 10, max: 2 })
       const leases = lend(9)
       giveBack(leases.slice(0, 2))
@@ -165,10 +177,11 @@ describe("Pool", () => {
       pool.shrink()
       yield* settle
       assert.strictEqual(connector.sessions.length, 1)
-    }))
+    })
+  )
 
   it.effect("a surplus connection with borrows closes after the last one", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, lend, pool } = yield* setup({ limit: 10, max: 2 })
       const leases = lend(11)
       const last = leases.find((lease) => lease.id === "a#2")!
@@ -183,10 +196,11 @@ describe("Pool", () => {
       yield* settle
       assert.strictEqual(connector.sessions.length, 1)
       assert.strictEqual(pool.all().length, 1)
-    }))
+    })
+  )
 
   it.effect("a replacement may exceed the maximum by one, once", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, pool } = yield* setup({ min: 2, max: 2 })
       const old = pool.subchannels[0]!
       const fresh = pool.replace()
@@ -199,19 +213,21 @@ describe("Pool", () => {
       yield* settle
       assert.strictEqual(connector.sessions.length, 2)
       assert.isDefined(pool.replace())
-    }))
+    })
+  )
 
   it.effect("never falls below its minimum", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, pool } = yield* setup({ min: 2, max: 4 })
       for (const subchannel of pool.subchannels) pool.remove(subchannel, "Replaced")
       yield* settle
       assert.strictEqual(pool.subchannels.length, 2)
       assert.strictEqual(connector.sessions.length, 2)
-    }))
+    })
+  )
 
   it.effect("connections put aside lend only when there are no others", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { lend, pool } = yield* setup({ min: 2, max: 2, limit: 1 })
       const first = pool.subchannels[0]!.current!
       first.quarantinedAt = 0
@@ -223,10 +239,11 @@ describe("Pool", () => {
       pool.update()
       assert.isTrue(pool.penalised())
       assert.strictEqual(lend(1)[0]!.id, "a#1")
-    }))
+    })
+  )
 
   it.effect("once stopped it neither lends nor dials, and lets borrows finish", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, lend, pool } = yield* setup({ min: 2, max: 2 })
       const [lease] = lend(1)
       pool.stop()
@@ -238,5 +255,6 @@ describe("Pool", () => {
       lease!.release("Success")
       yield* settle
       assert.strictEqual(connector.sessions.length, 0)
-    }))
+    })
+  )
 })

@@ -8,7 +8,7 @@ import { counted, type Sleeps } from "../../support/core/CountingClock.ts"
 const setup = (sleeps: Sleeps) =>
   counted(
     sleeps,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const clock = yield* Clock.Clock
       const run = yield* FiberSet.makeRuntime<never, void, never>()
       const ticks: Array<readonly [number, number]> = []
@@ -25,22 +25,26 @@ const setup = (sleeps: Sleeps) =>
 
 describe("Pulse", () => {
   it.effect("does nothing until it is woken", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const sleeps = { now: 0 }
       const { ticks } = yield* setup(sleeps)
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(ticks.length, 0)
       assert.strictEqual(sleeps.now, 0)
-    }))
+    })
+  )
 
   it.effect("ticks every 50 ms while there is something to do, with one timer, and then stops", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const sleeps = { now: 0 }
       const { pulse, state, ticks } = yield* setup(sleeps)
       for (let i = 0; i < 100; i++) pulse.wake()
       assert.strictEqual(sleeps.now, 1)
       yield* TestClock.adjust(200)
-      assert.deepStrictEqual(ticks.map(([now]) => now), [50, 100, 150, 200])
+      assert.deepStrictEqual(
+        ticks.map(([now]) => now),
+        [50, 100, 150, 200]
+      )
       state.busy = false
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(ticks.length, 5)
@@ -49,10 +53,11 @@ describe("Pulse", () => {
       pulse.wake()
       yield* TestClock.adjust(50)
       assert.strictEqual(ticks.length, 6)
-    }))
+    })
+  )
 
   it.effect("says how long it did not listen", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { pulse, state, ticks } = yield* setup({ now: 0 })
       pulse.wake()
       yield* TestClock.adjust(50)
@@ -61,6 +66,10 @@ describe("Pulse", () => {
       state.late = 3_000
       yield* TestClock.adjust(50)
       yield* TestClock.adjust(50)
-      assert.deepStrictEqual(ticks.map(([, deaf]) => deaf), [0, 0, 2_910, 0])
-    }))
+      assert.deepStrictEqual(
+        ticks.map(([, deaf]) => deaf),
+        [0, 0, 2_910, 0]
+      )
+    })
+  )
 })

@@ -8,7 +8,7 @@ import { ScriptedConnector } from "../../support/core/ScriptedConnector.ts"
 import type { ScriptedSession } from "../../support/core/ScriptedSession.ts"
 
 const setup = (...names: ReadonlyArray<string>) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const connector = new ScriptedConnector(yield* Clock.Clock)
     const scope = yield* Scope.make()
     const dial = Scope.provide(addresses(connector.connect)(endpoint(...names)), scope)
@@ -19,7 +19,7 @@ const setup = (...names: ReadonlyArray<string>) =>
 
 describe("Race", () => {
   it.effect("dials the next address after 250 ms, and the first to be ready wins", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, fiber, scope } = yield* setup("a", "b", "c")
       const started = () => connector.dials.map((d) => d.address)
       assert.deepStrictEqual(started(), ["a"])
@@ -32,14 +32,18 @@ describe("Race", () => {
       connector.dials[1]!.open()
       const session = yield* Fiber.join(fiber)
       assert.strictEqual(session.connection.address, "b")
-      assert.deepStrictEqual(connector.dials.map((d) => d.interrupted), [true, false, true])
+      assert.deepStrictEqual(
+        connector.dials.map((d) => d.interrupted),
+        [true, false, true]
+      )
       assert.strictEqual(connector.sessions.length, 1)
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual(connector.closed, connector.opened)
-    }))
+    })
+  )
 
   it.effect("does not wait for the 250 ms when an attempt has failed", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, fiber } = yield* setup("a", "b")
       yield* TestClock.adjust(10)
       connector.dials[0]!.fail()
@@ -47,10 +51,11 @@ describe("Race", () => {
       connector.dials[1]!.open()
       assert.strictEqual((yield* Fiber.join(fiber)).connection.address, "b")
       assert.strictEqual(connector.dials[1]!.startedAt, 10)
-    }))
+    })
+  )
 
   it.effect("a loser that becomes ready all the same is closed before anybody hears of the winner", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const connector = new ScriptedConnector(yield* Clock.Clock)
       const scope = yield* Scope.make()
       const stubborn = addresses<ScriptedSession, never>((e) => Effect.uninterruptible(connector.connect(e)))
@@ -66,10 +71,11 @@ describe("Race", () => {
       assert.strictEqual(connector.sessions.length, 1)
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual(connector.closed, 2)
-    }))
+    })
+  )
 
   it.effect("fails with the error of the last to fail, once all have failed", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, fiber } = yield* setup("a", "b")
       yield* TestClock.adjust(250)
       connector.dials[1]!.fail()
@@ -78,10 +84,11 @@ describe("Race", () => {
       connector.dials[0]!.fail(new ConnectError({ reason: { _tag: "Reset" }, endpoint: "a" }))
       const error = yield* Effect.flip(Fiber.join(fiber))
       assert.strictEqual(error.reason._tag, "Reset")
-    }))
+    })
+  )
 
   it.effect("a connector that throws is an attempt that failed", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const connector = new ScriptedConnector(yield* Clock.Clock, () => ({ _tag: "Open" }))
       const session = yield* addresses<ScriptedSession, never>((e) => {
         if (e.addresses[0] === "a") throw new Error("no such family")
@@ -94,10 +101,11 @@ describe("Race", () => {
         })(endpoint("a", "b"))
       )
       assert.isTrue(Exit.hasDies(exit))
-    }))
+    })
+  )
 
   it.effect("an interrupt in mid-dial leaves no scope open and no dial under way", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, fiber, scope } = yield* setup("a", "b", "c")
       yield* TestClock.adjust(300)
       assert.strictEqual(connector.pending.length, 2)
@@ -107,14 +115,16 @@ describe("Race", () => {
       assert.strictEqual(connector.dials.length, 2)
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual(connector.opened, connector.closed)
-    }))
+    })
+  )
 
   it.effect("one address is dialled as it is", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, fiber } = yield* setup("a")
       connector.dials[0]!.open()
       yield* Fiber.join(fiber)
       yield* TestClock.adjust(1_000)
       assert.strictEqual(connector.dials.length, 1)
-    }))
+    })
+  )
 })

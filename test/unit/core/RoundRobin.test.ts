@@ -17,7 +17,10 @@ describe("RoundRobin", () => {
   it("splits evenly", () => {
     const { pick, stubs } = setup(7)
     for (let i = 0; i < 7_000; i++) leased(pick(demand(), 0)).release("Success")
-    assert.deepStrictEqual(stubs.map((s) => s.lent), Array.from({ length: 7 }, () => 1_000))
+    assert.deepStrictEqual(
+      stubs.map((s) => s.lent),
+      Array.from({ length: 7 }, () => 1_000)
+    )
   })
 
   it("starts anywhere", () => {
@@ -31,7 +34,10 @@ describe("RoundRobin", () => {
     leased(stubs[1]!.lease(demand()))
     for (let i = 0; i < 4; i++) assert.notStrictEqual(leased(pick(demand(), 0)).id, "e1#1")
     assert.strictEqual(pick(demand(), 0)._tag, "Full")
-    assert.deepStrictEqual(stubs.map((s) => s.load()), [2, 2, 2])
+    assert.deepStrictEqual(
+      stubs.map((s) => s.load()),
+      [2, 2, 2]
+    )
   })
 
   it("avoids who has failed this call, unless nobody else has room", () => {
@@ -40,6 +46,9 @@ describe("RoundRobin", () => {
     assert.strictEqual(leased(pick(demand({ avoid }), 0)).id, "e1#1")
     leased(pick(demand({ avoid }), 0))
     leased(pick(demand({ avoid }), 0))
-    assert.deepStrictEqual(stubs.map((s) => s.load()), [1, 1, 1])
+    assert.deepStrictEqual(
+      stubs.map((s) => s.load()),
+      [1, 1, 1]
+    )
   })
 })

@@ -7,7 +7,7 @@ import { endpoint, leased, parts, type PartsOptions, settle } from "../../suppor
 import { type Answer } from "../../support/core/ScriptedConnector.ts"
 
 const setup = (options: PartsOptions = {}, script: () => Answer = () => ({ _tag: "Hang" })) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const all = yield* parts(options)
     all.connector.script = script
     const subchannel = new Subchannel(endpoint("a"), "Min", all.options)
@@ -25,7 +25,7 @@ const exact = Schedule.exponential("1 second")
 
 describe("Subchannel", () => {
   it.effect("is Pending while it dials, lends when Ready, and closes what it opened", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, recorder, subchannel } = yield* setup()
       assert.strictEqual(subchannel.connectivity(), "Connecting")
       assert.strictEqual(subchannel.lease(demand())._tag, "Pending")
@@ -41,10 +41,11 @@ describe("Subchannel", () => {
       assert.strictEqual(connector.closed, 1)
       assert.strictEqual(connector.dials[0]!.session!.listenerCount, 0)
       assert.strictEqual(subchannel.lease(demand())._tag, "Closed")
-    }))
+    })
+  )
 
   it.effect("gives up a dial after the connect timeout", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, recorder } = yield* setup({ connectTimeout: "5 seconds", reconnect: exact })
       yield* TestClock.adjust(4_999)
       assert.isFalse(connector.dials[0]!.interrupted)
@@ -53,10 +54,11 @@ describe("Subchannel", () => {
       assert.isTrue(connector.dials[0]!.interrupted)
       assert.deepStrictEqual(failed.error.reason, { _tag: "TimedOut", after: Duration.seconds(5) })
       assert.strictEqual(connector.pending.length, 1, "the backoff has passed while it dialled")
-    }))
+    })
+  )
 
   it.effect("measures the backoff from the start of the attempt", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, recorder, subchannel } = yield* setup({ reconnect: exact }, () => ({
         _tag: "Refuse",
         after: 300
@@ -64,27 +66,39 @@ describe("Subchannel", () => {
       yield* TestClock.adjust("10 seconds")
       const starts = connector.dials.map((d) => d.startedAt)
       assert.deepStrictEqual(starts, [0, 1_000, 3_000, 7_000])
-      assert.deepStrictEqual(recorder.of("ConnectFailed").map((e) => e.retryInMillis), [700, 1_700, 3_700, 7_700])
+      assert.deepStrictEqual(
+        recorder.of("ConnectFailed").map((e) => e.retryInMillis),
+        [700, 1_700, 3_700, 7_700]
+      )
       const refusal = subchannel.lease(demand())
       assert.strictEqual(refusal._tag === "Failing" && refusal.error.reason._tag, "Refused")
       assert.strictEqual(subchannel.connectivity(), "TransientFailure")
-    }))
+    })
+  )
 
   it.effect("a server that accepts and closes is not dialled in a spin", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, recorder } = yield* setup({ reconnect: exact }, () => ({ _tag: "Open" }))
       for (let i = 0; i < 200; i++) {
         for (const session of connector.sessions) session.lose()
         yield* TestClock.adjust(50)
       }
-      assert.deepStrictEqual(connector.dials.map((d) => d.startedAt), [0, 1_000, 3_000, 7_000])
+      assert.deepStrictEqual(
+        connector.dials.map((d) => d.startedAt),
+        [0, 1_000, 3_000, 7_000]
+      )
       assert.strictEqual(recorder.of("Disconnected").length, recorder.of("Connected").length)
       assert.strictEqual(connector.opened, connector.closed)
-    }))
+    })
+  )
 
   it.effect("an unproven connection keeps the backoff, an answer or ten seconds reset it", () =>
-    Effect.gen(function*() {
-      for (const [proof, gap] of [["none", 8_000], ["answer", 0], ["age", 0]] as const) {
+    Effect.gen(function* () {
+      for (const [proof, gap] of [
+        ["none", 8_000],
+        ["answer", 0],
+        ["age", 0]
+      ] as const) {
         const opened: Array<number> = []
         const { connector, subchannel } = yield* setup({ reconnect: exact }, () => {
           opened.push(opened.length)
@@ -107,10 +121,11 @@ describe("Subchannel", () => {
         yield* subchannel.close
         assert.strictEqual(connector.opened, connector.closed)
       }
-    }))
+    })
+  )
 
   it.effect("GOAWAY: old borrows run on, the connection closes after the last one, new ones go to the next", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, recorder, states, subchannel } = yield* setup()
       connector.dials[0]!.open()
       yield* settle
@@ -134,10 +149,11 @@ describe("Subchannel", () => {
       assert.isTrue(session.closed)
       assert.strictEqual(subchannel.draining.size, 0)
       assert.strictEqual(subchannel.load(), 1)
-    }))
+    })
+  )
 
   it.effect("a broken connection is no longer Ready before anybody is woken", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, recorder, subchannel } = yield* setup({}, () => ({ _tag: "Open" }))
       const lease = leased(subchannel.lease(demand()))
       leased(subchannel.lease(demand())).release("Success")
@@ -148,20 +164,22 @@ describe("Subchannel", () => {
       yield* recorder.nth("Connected", 2)
       assert.strictEqual(recorder.of("Disconnected").length, 1)
       assert.strictEqual(connector.closed, 1)
-    }))
+    })
+  )
 
   describe("retired", () => {
     it.effect("while it dials: the dial is given up", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { connector, subchannel } = yield* setup()
         subchannel.retire("Surplus")
         yield* settle
         assert.isTrue(connector.dials[0]!.interrupted)
         assert.strictEqual(subchannel.lease(demand())._tag, "Closed")
-      }))
+      })
+    )
 
     it.effect("in the turn in which the dial succeeds: what was opened is closed, and it is not Ready", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { connector, recorder, subchannel } = yield* setup()
         connector.dials[0]!.open()
         subchannel.retire("Surplus")
@@ -169,10 +187,11 @@ describe("Subchannel", () => {
         assert.strictEqual(subchannel.connectivity(), "Shutdown")
         assert.strictEqual(connector.opened, connector.closed)
         assert.strictEqual(recorder.of("Connected").length, recorder.of("Closed").length)
-      }))
+      })
+    )
 
     it.effect("while Ready and idle: closed at once", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { connector, recorder, subchannel } = yield* setup({}, () => ({ _tag: "Open" }))
         subchannel.retire("Surplus")
         yield* settle
@@ -180,10 +199,11 @@ describe("Subchannel", () => {
         assert.deepStrictEqual(recorder.of("Closed"), [
           { _tag: "Closed", endpoint: "a", connection: "a#1", why: "Surplus" }
         ])
-      }))
+      })
+    )
 
     it.effect("while Ready and busy: closed after the last borrow, and not dialled again", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { connector, subchannel } = yield* setup({}, () => ({ _tag: "Open" }))
         const lease = leased(subchannel.lease(demand()))
         subchannel.retire("Replaced")
@@ -193,31 +213,34 @@ describe("Subchannel", () => {
         yield* settle
         assert.strictEqual(connector.closed, 1)
         assert.strictEqual(connector.dials.length, 1)
-      }))
+      })
+    )
 
     it.effect("while it waits out a failure: no further dial", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { connector, recorder, subchannel } = yield* setup({ reconnect: exact }, () => ({ _tag: "Refuse" }))
         yield* recorder.nth("ConnectFailed")
         subchannel.retire("Surplus")
         yield* TestClock.adjust("1 hour")
         assert.strictEqual(connector.dials.length, 1)
         assert.strictEqual(subchannel.connectivity(), "Shutdown")
-      }))
+      })
+    )
 
     it.effect("stays retired", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { recorder, states, subchannel } = yield* setup({}, () => ({ _tag: "Open" }))
         subchannel.retire("Surplus")
         subchannel.retire("Surplus")
         yield* TestClock.adjust("1 minute")
         assert.deepStrictEqual(states.slice(-1), ["Shutdown"])
         assert.strictEqual(recorder.of("Closed").length, 1)
-      }))
+      })
+    )
   })
 
   it.effect("a defect of the connector is a failed dial, whether thrown, died or interrupted", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       for (const connect of [
         () => Effect.die(new Error("bug")),
         () => {
@@ -231,34 +254,44 @@ describe("Subchannel", () => {
         yield* TestClock.adjust("1 second")
         yield* recorder.nth("ConnectFailed", 2)
       }
-    }))
+    })
+  )
 
   it.effect("a Schedule that ends: its last delay goes on", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const reconnect = Schedule.spaced("3 seconds").pipe(Schedule.upTo({ times: 2 }))
       const { connector } = yield* setup({ reconnect }, () => ({ _tag: "Refuse" }))
       yield* TestClock.adjust("14 seconds")
-      assert.deepStrictEqual(connector.dials.map((d) => d.startedAt), [0, 3_000, 6_000, 9_000, 12_000])
-    }))
+      assert.deepStrictEqual(
+        connector.dials.map((d) => d.startedAt),
+        [0, 3_000, 6_000, 9_000, 12_000]
+      )
+    })
+  )
 
   it.effect("a Schedule that never begins: two minutes", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector } = yield* setup({ reconnect: Schedule.recurs(0) }, () => ({ _tag: "Refuse" }))
       yield* TestClock.adjust("5 minutes")
-      assert.deepStrictEqual(connector.dials.map((d) => d.startedAt), [0, 120_000, 240_000])
-    }))
+      assert.deepStrictEqual(
+        connector.dials.map((d) => d.startedAt),
+        [0, 120_000, 240_000]
+      )
+    })
+  )
 
   it.effect("closing in mid-dial leaves nothing", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const scope = yield* Scope.make()
       const { connector } = yield* Scope.provide(setup(), scope)
       yield* Scope.close(scope, Exit.void)
       assert.isTrue(connector.dials[0]!.interrupted)
       assert.strictEqual(connector.pending.length, 0)
-    }))
+    })
+  )
 
   it.effect("says when its limit changes", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { connector, subchannel } = yield* setup({}, () => ({ _tag: "Open", limit: 1 }))
       leased(subchannel.lease(demand()))
       let told = 0
@@ -267,5 +300,6 @@ describe("Subchannel", () => {
       connector.sessions[0]!.setLimit(2)
       assert.strictEqual(told, 1)
       leased(subchannel.lease(demand()))
-    }))
+    })
+  )
 })

@@ -12,7 +12,7 @@ import { StubUpstream } from "../../support/core/StubUpstream.ts"
 type W = Waiter<ScriptedSession, string>
 
 const setup = (options: { readonly limit?: number; readonly maxWaiters?: number; readonly maxWait?: number } = {}) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const now = () => monotonicMillis(clock)
     const fork = yield* FiberSet.makeRuntime<never, void, never>()
@@ -63,26 +63,28 @@ const setup = (options: { readonly limit?: number; readonly maxWaiters?: number;
 
 describe("WaitQueue", () => {
   it.effect("answers at once when there is room", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, timers } = yield* setup()
       const { place, waiter } = borrow("a")
       assert.isUndefined(place)
       assert.isDefined(waiter.lease)
       assert.strictEqual(timers(), 0)
-    }))
+    })
+  )
 
   it.effect("first come, first served", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue, serveAll, served } = yield* setup()
       const all = ["a", "b", "c", "d"].map((name) => borrow(name).waiter)
       assert.strictEqual(queue.waiting, 3)
       serveAll(all)
       assert.deepStrictEqual(served, ["a", "b", "c", "d"])
       assert.strictEqual(queue.waiting, 0)
-    }))
+    })
+  )
 
   it.effect("one who leaves does not change the order of the others, and is never told anything", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue, serveAll, served } = yield* setup()
       const all = ["a", "b", "c", "d", "e"].map((name) => borrow(name))
       for (const name of ["b", "e"]) {
@@ -93,11 +95,15 @@ describe("WaitQueue", () => {
       assert.strictEqual(queue.waiting, 2)
       serveAll(all.map(({ waiter }) => waiter))
       assert.deepStrictEqual(served, ["a", "c", "d"])
-      assert.deepStrictEqual(all.map(({ waiter }) => waiter.told), [1, 0, 1, 1, 0])
-    }))
+      assert.deepStrictEqual(
+        all.map(({ waiter }) => waiter.told),
+        [1, 0, 1, 1, 0]
+      )
+    })
+  )
 
   it.effect("control goes first, and within a priority the order holds", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, serveAll, served } = yield* setup()
       const ask = (name: string, priority: Priority) => borrow(name, { priority }).waiter
       const all = [
@@ -111,10 +117,11 @@ describe("WaitQueue", () => {
       ]
       serveAll(all)
       assert.deepStrictEqual(served, ["now", "control1", "control2", "call1", "call2", "bulk1", "bulk2"])
-    }))
+    })
+  )
 
   it.effect("bulk gets one turn in nine, whatever else comes in", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       for (const control of [false, true]) {
         const { borrow, serveAll, served } = yield* setup()
         const all = [borrow("now").waiter, borrow("bulk", { priority: 2 }).waiter]
@@ -126,10 +133,11 @@ describe("WaitQueue", () => {
         const before = served.slice(0, served.indexOf("bulk")).filter((name) => name.startsWith("call"))
         assert.strictEqual(before.length, 8)
       }
-    }))
+    })
+  )
 
   it.effect("control between the calls does not put off bulk", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, served } = yield* setup()
       let running = borrow("now").waiter
       borrow("bulk", { priority: 2 })
@@ -140,19 +148,21 @@ describe("WaitQueue", () => {
         running = waiting.find((w) => w.name === served.at(-1)) ?? running
       }
       assert.include(served, "bulk")
-    }))
+    })
+  )
 
   it.effect("is bounded", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue } = yield* setup({ maxWaiters: 2 })
       const all = ["a", "b", "c", "d"].map((name) => borrow(name).waiter)
       assert.strictEqual(all[3]!.error, "full 2")
       assert.strictEqual(queue.waiting, 2)
       assert.strictEqual(queue.refused, 1)
-    }))
+    })
+  )
 
   it.effect("nobody waits beyond the deadline, nor beyond 30 s", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue } = yield* setup()
       borrow("a")
       const long = borrow("long").waiter
@@ -166,28 +176,31 @@ describe("WaitQueue", () => {
       yield* TestClock.adjust(1)
       assert.strictEqual(long.error, "expired Full")
       assert.strictEqual(queue.waiting, 0)
-    }))
+    })
+  )
 
   it.effect("a deadline that has passed is refused and never waits", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue } = yield* setup()
       borrow("a")
       yield* TestClock.adjust(10)
       assert.strictEqual(borrow("late", { deadline: 10 }).waiter.error, "expired Full")
       assert.strictEqual(queue.waiting, 0)
-    }))
+    })
+  )
 
   it.effect("says what the waiter waited for", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, upstream } = yield* setup()
       upstream.become("Connecting")
       const waiter = borrow("a", { deadline: 5 }).waiter
       yield* TestClock.adjust(5)
       assert.strictEqual(waiter.error, "expired Pending")
-    }))
+    })
+  )
 
   it.effect("who has expired is never served, even if nobody has told him yet", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue, served } = yield* setup()
       const first = borrow("a").waiter
       const late = borrow("late", { deadline: 100 }).waiter
@@ -199,10 +212,11 @@ describe("WaitQueue", () => {
       assert.strictEqual(late.error, "expired Full")
       assert.isDefined(patient.lease)
       assert.deepStrictEqual(served, ["a", "patient"])
-    }))
+    })
+  )
 
   it.effect("one timer for all, and only while somebody waits", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue, timers } = yield* setup({ maxWait: 1_000 })
       borrow("a")
       assert.strictEqual(timers(), 0)
@@ -216,10 +230,11 @@ describe("WaitQueue", () => {
       assert.strictEqual(timers(), 0)
       borrow("again")
       assert.strictEqual(timers(), 1)
-    }))
+    })
+  )
 
   it.effect("a hard affinity that can't be served is passed over", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue, served, upstream } = yield* setup({ limit: 5 })
       // Bound to a connection that is not there yet.
       let bound = true
@@ -233,10 +248,11 @@ describe("WaitQueue", () => {
       bound = false
       upstream.changed()
       assert.deepStrictEqual(served, ["free", "free too", "bound"])
-    }))
+    })
+  )
 
   it.effect("an ordinary waiter is not passed over", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, served, upstream } = yield* setup({ limit: 5 })
       const lease = upstream.lease.bind(upstream)
       upstream.lease = (demand) => (demand.method === "never" ? { _tag: "Full" } : lease(demand))
@@ -244,10 +260,11 @@ describe("WaitQueue", () => {
       borrow("second")
       upstream.changed()
       assert.deepStrictEqual(served, [])
-    }))
+    })
+  )
 
   it.effect("a failure fails those who do not wait it out, now and later, and passes over those who do", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue, served, upstream } = yield* setup({ limit: 5 })
       upstream.become("Connecting")
       const before = borrow("before").waiter
@@ -262,34 +279,40 @@ describe("WaitQueue", () => {
       assert.strictEqual(queue.waiting, 2)
       upstream.become("Ready")
       assert.deepStrictEqual(served, ["stays", "stays too"])
-    }))
+    })
+  )
 
   it.effect("an upstream that is closed refuses everybody", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue, upstream } = yield* setup()
       upstream.become("Connecting")
       const waiter = borrow("a", { waitForReady: true }).waiter
       upstream.become("Shutdown")
       assert.strictEqual(waiter.error, "closed")
       assert.strictEqual(queue.waiting, 0)
-    }))
+    })
+  )
 
   it.effect("closing refuses everybody, now and from now on, and stops the timer", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue, timers } = yield* setup()
       const holder = borrow("a").waiter
       const waiters = [borrow("b").waiter, borrow("c", { priority: 0 }).waiter, borrow("d", { priority: 2 }).waiter]
       queue.close()
-      assert.deepStrictEqual(waiters.map((w) => w.error), ["closed", "closed", "closed"])
+      assert.deepStrictEqual(
+        waiters.map((w) => w.error),
+        ["closed", "closed", "closed"]
+      )
       assert.strictEqual(borrow("e").waiter.error, "closed")
       holder.lease!.release("Success")
       assert.isTrue(waiters.every((w) => w.told === 1))
       yield* Effect.yieldNow
       assert.strictEqual(timers(), 0)
-    }))
+    })
+  )
 
   it.effect("10,000 waiters go through one permit without stack growth", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue } = yield* setup({ maxWaiters: 20_000 })
       const holder = borrow("first").waiter
       let served = 0
@@ -304,10 +327,11 @@ describe("WaitQueue", () => {
       holder.lease!.release("Success")
       assert.strictEqual(served, 10_000)
       assert.strictEqual(queue.waiting, 0)
-    }))
+    })
+  )
 
   it.effect("who is served may borrow again: he joins at the end", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue, served } = yield* setup()
       const holder = borrow("first").waiter
       const again: W = new Waiter("again", served)
@@ -323,12 +347,13 @@ describe("WaitQueue", () => {
       holder.lease!.release("Success")
       patient.lease!.release("Success")
       assert.deepStrictEqual(served, ["first", "eager", "patient", "again"])
-    }))
+    })
+  )
 
   it.effect("cancelling 20,000 is linear", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const time = (n: number) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const { borrow, queue } = yield* setup({ maxWaiters: n })
           borrow("first")
           const places = Array.from({ length: n }, (_, i) => borrow(`w${i}`).place!)
@@ -343,10 +368,11 @@ describe("WaitQueue", () => {
       const large = yield* best(80_000)
       assert.isBelow(small, 100)
       assert.isBelow(large, Math.max(small * 16, 5), `${small} ms for 20,000, ${large} ms for 80,000`)
-    }))
+    })
+  )
 
   it.effect("waiters that leave while others expire", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { borrow, queue } = yield* setup()
       borrow("first")
       const places: Array<{ leave(): void } | undefined> = []
@@ -365,5 +391,6 @@ describe("WaitQueue", () => {
       yield* TestClock.adjust(100)
       assert.deepStrictEqual(told, ["w0", "w4", "w8", "w3", "w7"])
       assert.strictEqual(queue.waiting, 0)
-    }))
+    })
+  )
 })
