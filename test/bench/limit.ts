@@ -46,9 +46,11 @@ export const limit = async (built: Built, options: LimitOptions): Promise<Result
   // A server for each, so that its counts are of one client alone.
   const contestants: Array<Contestant> = []
   for (const name of names) {
-    const server = await start(built, { delayMillis, streams })
+    const server = await start(built, streams)
     const worker = await startWorker(name, server.address)
+    // Without the delay: compilers want many calls.
     await worker.run({ concurrency, millis: options.warmSeconds * 1000 })
+    await server.delay(delayMillis)
     contestants.push({ worker, server, rounds: [] })
   }
   for (let round = 0; round < options.rounds; round++) {

@@ -47,7 +47,7 @@ const generation = async (
   contestants: ReadonlyArray<Contestant>,
   { rounds, seconds, warmSeconds }: UnaryOptions
 ): Promise<void> => {
-  const server = await start(built, { delayMillis: 0, streams: 0 })
+  const server = await start(built, 0)
   // One client acts at a time, so every connection that is new since the last look is its own.
   let seen = 0
   const opened = contestants.map(() => 0)

@@ -22,93 +22,119 @@ const one = { min: 1, max: 1, streamsPerConnection: 1 }
 
 describe("a call that never left", () => {
   it.live("to a refused port says so, and why there is no connection", () =>
-    leavesNothing(Effect.gen(function*() {
-      const address = yield* TcpServer.refused
-      const client = yield* Client.make({ endpoints: [address] })
-      const error = yield* Client.failure(client.echo.echo(Client.request()))
-      assert.strictEqual(verdict(error), "NotSent: Unavailable")
-      assert.deepStrictEqual(Client.connectReason(error), { _tag: "Refused" })
-      assert.strictEqual(error.endpoint, address)
-      assert.strictEqual(error.connection, undefined)
-      assert.isTrue(error.isUnsent)
-    })))
+    leavesNothing(
+      Effect.gen(function* () {
+        const address = yield* TcpServer.refused
+        const client = yield* Client.make({ endpoints: [address] })
+        const error = yield* Client.failure(client.echo.echo(Client.request()))
+        assert.strictEqual(verdict(error), "NotSent: Unavailable")
+        assert.deepStrictEqual(Client.connectReason(error), { _tag: "Refused" })
+        assert.strictEqual(error.endpoint, address)
+        assert.strictEqual(error.connection, undefined)
+        assert.isTrue(error.isUnsent)
+      })
+    )
+  )
 
   it.live("because its peer was silent until its deadline was spent on connecting", () =>
-    leavesNothing(Effect.gen(function*() {
-      const server = yield* TcpServer.make(TcpServer.silent)
-      const client = yield* Client.make({ endpoints: [server.address] })
-      const error = yield* Client.failure(client.echo.put({ id: "", delayMillis: 0, failCode: 0 }, { timeout: 200 }))
-      assert.strictEqual(verdict(error), "NotSent: DeadlineExceeded by Us in Connecting")
-      assert.isAtLeast(error.waitedMillis, 190)
-    })))
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* TcpServer.make(TcpServer.silent)
+        const client = yield* Client.make({ endpoints: [server.address] })
+        const error = yield* Client.failure(client.echo.put({ id: "", delayMillis: 0, failCode: 0 }, { timeout: 200 }))
+        assert.strictEqual(verdict(error), "NotSent: DeadlineExceeded by Us in Connecting")
+        assert.isAtLeast(error.waitedMillis, 190)
+      })
+    )
+  )
 
   it.live("because its deadline was spent in the queue", () =>
-    leavesNothing(Effect.gen(function*() {
-      const server = yield* Http2Server.make(() => {})
-      const client = yield* Client.make({ endpoints: [server.address], connections: one, drain: 0 })
-      yield* Effect.forkScoped(Effect.exit(client.echo.echo(Client.request())))
-      yield* server.until("one sent", (s) => s.streams.length === 1)
-      const error = yield* Client.failure(client.echo.echo(Client.request(), { timeout: 100 }))
-      assert.strictEqual(verdict(error), "NotSent: DeadlineExceeded by Us in Queued")
-      assert.strictEqual(server.streams.length, 1)
-    })))
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make(() => {})
+        const client = yield* Client.make({ endpoints: [server.address], connections: one, drain: 0 })
+        yield* Effect.forkScoped(Effect.exit(client.echo.echo(Client.request())))
+        yield* server.until("one sent", (s) => s.streams.length === 1)
+        const error = yield* Client.failure(client.echo.echo(Client.request(), { timeout: 100 }))
+        assert.strictEqual(verdict(error), "NotSent: DeadlineExceeded by Us in Queued")
+        assert.strictEqual(server.streams.length, 1)
+      })
+    )
+  )
 
   it.live("because the queue was full", () =>
-    leavesNothing(Effect.gen(function*() {
-      const server = yield* Http2Server.make(() => {})
-      const client = yield* Client.make({ endpoints: [server.address], connections: one, queue: { max: 1 }, drain: 0 })
-      yield* Effect.orDie(client.cluster.awaitReady())
-      for (let i = 0; i < 2; i++) yield* Effect.forkScoped(Effect.exit(client.echo.echo(Client.request())))
-      yield* server.until("one sent", (s) => s.streams.length === 1)
-      yield* eventually("one waiting", () => client.cluster.waitingUnsafe() === 1)
-      const error = yield* Client.failure(client.echo.echo(Client.request()))
-      assert.strictEqual(verdict(error), "NotSent: ResourceExhausted by Us")
-    })))
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make(() => {})
+        const client = yield* Client.make({
+          endpoints: [server.address],
+          connections: one,
+          queue: { max: 1 },
+          drain: 0
+        })
+        yield* Effect.orDie(client.cluster.awaitReady())
+        for (let i = 0; i < 2; i++) yield* Effect.forkScoped(Effect.exit(client.echo.echo(Client.request())))
+        yield* server.until("one sent", (s) => s.streams.length === 1)
+        yield* eventually("one waiting", () => client.cluster.waitingUnsafe() === 1)
+        const error = yield* Client.failure(client.echo.echo(Client.request()))
+        assert.strictEqual(verdict(error), "NotSent: ResourceExhausted by Us")
+      })
+    )
+  )
 
   it.live("because everything was closed while it waited; the one on the wire may have been processed", () =>
-    leavesNothing(Effect.gen(function*() {
-      const server = yield* Http2Server.make(() => {})
-      const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
-      const client = yield* Scope.provide(
-        Client.make({ endpoints: [server.address], connections: one, drain: 0 }),
-        scope
-      )
-      const sent = yield* Effect.forkScoped(Client.failure(client.echo.echo(Client.request())))
-      yield* server.until("one sent", (s) => s.streams.length === 1)
-      const queued = yield* Effect.forkScoped(Client.failure(client.echo.echo(Client.request())))
-      yield* eventually("one waiting", () => client.cluster.waitingUnsafe() === 1)
-      yield* Scope.close(scope, Exit.void)
-      const error = yield* Fiber.join(queued)
-      assert.strictEqual(verdict(error), "NotSent: Unavailable")
-      assert.deepStrictEqual(Client.connectReason(error), { _tag: "Closed" })
-      assert.strictEqual(verdict(yield* Fiber.join(sent)), "MaybeProcessed: Unavailable")
-      const late = yield* Client.failure(client.echo.echo(Client.request()))
-      assert.strictEqual(verdict(late), "NotSent: Unavailable")
-      assert.deepStrictEqual(Client.connectReason(late), { _tag: "Closed" })
-      assert.strictEqual(server.streams.length, 1)
-    })))
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make(() => {})
+        const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+        const client = yield* Scope.provide(
+          Client.make({ endpoints: [server.address], connections: one, drain: 0 }),
+          scope
+        )
+        const sent = yield* Effect.forkScoped(Client.failure(client.echo.echo(Client.request())))
+        yield* server.until("one sent", (s) => s.streams.length === 1)
+        const queued = yield* Effect.forkScoped(Client.failure(client.echo.echo(Client.request())))
+        yield* eventually("one waiting", () => client.cluster.waitingUnsafe() === 1)
+        yield* Scope.close(scope, Exit.void)
+        const error = yield* Fiber.join(queued)
+        assert.strictEqual(verdict(error), "NotSent: Unavailable")
+        assert.deepStrictEqual(Client.connectReason(error), { _tag: "Closed" })
+        assert.strictEqual(verdict(yield* Fiber.join(sent)), "MaybeProcessed: Unavailable")
+        const late = yield* Client.failure(client.echo.echo(Client.request()))
+        assert.strictEqual(verdict(late), "NotSent: Unavailable")
+        assert.deepStrictEqual(Client.connectReason(late), { _tag: "Closed" })
+        assert.strictEqual(server.streams.length, 1)
+      })
+    )
+  )
 })
 
 describe("a call that was turned away", () => {
   it.live("by RST_STREAM REFUSED_STREAM is unsent", () =>
-    leavesNothing(Effect.gen(function*() {
-      const server = yield* Http2Server.make((s) => s.reset(constants.NGHTTP2_REFUSED_STREAM))
-      const client = yield* Client.make({ endpoints: [server.address] })
-      const error = yield* Client.failure(client.echo.echo(Client.request()))
-      assert.strictEqual(verdict(error), "Refused: Unavailable")
-      assert.isTrue(error.isUnsent)
-      assert.strictEqual(error.connection, `${server.address}#1`)
-      // It says nothing bad about the connection.
-      assert.strictEqual(client.count("Disconnected"), 0)
-    })))
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make((s) => s.reset(constants.NGHTTP2_REFUSED_STREAM))
+        const client = yield* Client.make({ endpoints: [server.address] })
+        const error = yield* Client.failure(client.echo.echo(Client.request()))
+        assert.strictEqual(verdict(error), "Refused: Unavailable")
+        assert.isTrue(error.isUnsent)
+        assert.strictEqual(error.connection, `${server.address}#1`)
+        // It says nothing bad about the connection.
+        assert.strictEqual(client.count("Disconnected"), 0)
+      })
+    )
+  )
 
   it.live("by a GOAWAY below its stream is unsent", () =>
-    leavesNothing(Effect.gen(function*() {
-      const server = yield* TcpServer.make(frames.byHand((_, writer) => writer.goaway(0, 0)))
-      const client = yield* Client.make({ endpoints: [server.address] })
-      const error = yield* Client.failure(client.echo.echo(Client.request()))
-      assert.strictEqual(verdict(error), "Refused: Unavailable")
-    })))
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* TcpServer.make(frames.byHand((_, writer) => writer.goaway(0, 0)))
+        const client = yield* Client.make({ endpoints: [server.address] })
+        const error = yield* Client.failure(client.echo.echo(Client.request()))
+        assert.strictEqual(verdict(error), "Refused: Unavailable")
+      })
+    )
+  )
 })
 
 describe("a call that the server answered", () => {
@@ -123,24 +149,30 @@ describe("a call that the server answered", () => {
   ]
   for (const [how, script, expected] of answered) {
     it.live(how, () =>
-      leavesNothing(Effect.gen(function*() {
-        const server = yield* Http2Server.make(script)
-        const client = yield* Client.make({ endpoints: [server.address] })
-        const error = yield* Client.failure(client.echo.echo(Client.request()))
-        assert.strictEqual(verdict(error).replace(/ in \w+$/, ""), expected)
-        assert.isFalse(error.isUnsent)
-      })))
+      leavesNothing(
+        Effect.gen(function* () {
+          const server = yield* Http2Server.make(script)
+          const client = yield* Client.make({ endpoints: [server.address] })
+          const error = yield* Client.failure(client.echo.echo(Client.request()))
+          assert.strictEqual(verdict(error).replace(/ in \w+$/, ""), expected)
+          assert.isFalse(error.isUnsent)
+        })
+      )
+    )
   }
 
   it.live("only with headers by the deadline", () =>
-    leavesNothing(Effect.gen(function*() {
-      const server = yield* Http2Server.make((s) => s.open())
-      const client = yield* Client.make({ endpoints: [server.address] })
-      yield* Effect.orDie(client.cluster.awaitReady())
-      const error = yield* Client.failure(client.echo.echo(Client.request(), { timeout: 200 }))
-      assert.strictEqual(verdict(error), "Answered: DeadlineExceeded by Us in Receiving")
-      yield* server.until("cancelled", (s) => s.streams[0]?.rst === constants.NGHTTP2_CANCEL)
-    })))
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make((s) => s.open())
+        const client = yield* Client.make({ endpoints: [server.address] })
+        yield* Effect.orDie(client.cluster.awaitReady())
+        const error = yield* Client.failure(client.echo.echo(Client.request(), { timeout: 200 }))
+        assert.strictEqual(verdict(error), "Answered: DeadlineExceeded by Us in Receiving")
+        yield* server.until("cancelled", (s) => s.streams[0]?.rst === constants.NGHTTP2_CANCEL)
+      })
+    )
+  )
 })
 
 describe("a call that may have been processed", () => {
@@ -150,39 +182,52 @@ describe("a call that may have been processed", () => {
     ["told to calm down", (s) => s.reset(11), "MaybeProcessed: Unavailable"],
     ["lost with its connection", (s) => s.session.destroy(), "MaybeProcessed: Unavailable"],
     ["answered by a proxy with HTML and 503", (s) => s.page(503, "<html>503</html>"), "MaybeProcessed: Unavailable"],
-    ["answered by a proxy with HTML and 401", (s) => s.page(401, "<html>401</html>"), "MaybeProcessed: Unauthenticated"],
+    [
+      "answered by a proxy with HTML and 401",
+      (s) => s.page(401, "<html>401</html>"),
+      "MaybeProcessed: Unauthenticated"
+    ],
     ["answered by a proxy with 404 and nothing", (s) => s.page(404, ""), "MaybeProcessed: Unimplemented"]
   ]
   for (const [how, script, expected] of maybe) {
     it.live(how, () =>
-      leavesNothing(Effect.gen(function*() {
-        const server = yield* Http2Server.make(script)
-        const client = yield* Client.make({ endpoints: [server.address] })
-        const error = yield* Client.failure(client.echo.echo(Client.request()))
-        assert.strictEqual(verdict(error), expected)
-        assert.isFalse(error.isUnsent)
-      })))
+      leavesNothing(
+        Effect.gen(function* () {
+          const server = yield* Http2Server.make(script)
+          const client = yield* Client.make({ endpoints: [server.address] })
+          const error = yield* Client.failure(client.echo.echo(Client.request()))
+          assert.strictEqual(verdict(error), expected)
+          assert.isFalse(error.isUnsent)
+        })
+      )
+    )
   }
 
   it.live("dropped after it was sent", () =>
-    leavesNothing(Effect.gen(function*() {
-      const server = yield* Http2Server.make()
-      server.script = () => {
-        for (const socket of server.sockets) socket.resetAndDestroy()
-      }
-      const client = yield* Client.make({ endpoints: [server.address] })
-      const error = yield* Client.failure(client.echo.echo(Client.request()))
-      assert.strictEqual(verdict(error), "MaybeProcessed: Unavailable")
-      assert.strictEqual(error.connection, `${server.address}#1`)
-    })))
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make()
+        server.script = () => {
+          for (const socket of server.sockets) socket.resetAndDestroy()
+        }
+        const client = yield* Client.make({ endpoints: [server.address] })
+        const error = yield* Client.failure(client.echo.echo(Client.request()))
+        assert.strictEqual(verdict(error), "MaybeProcessed: Unavailable")
+        assert.strictEqual(error.connection, `${server.address}#1`)
+      })
+    )
+  )
 
   it.live("and whose handler was silent until the deadline", () =>
-    leavesNothing(Effect.gen(function*() {
-      const server = yield* Http2Server.make(() => {})
-      const client = yield* Client.make({ endpoints: [server.address] })
-      yield* Effect.orDie(client.cluster.awaitReady())
-      const error = yield* Client.failure(client.echo.echo(Client.request(), { timeout: 200 }))
-      assert.strictEqual(verdict(error), "MaybeProcessed: DeadlineExceeded by Us in Sent")
-      yield* server.until("cancelled", (s) => s.streams[0]?.rst === constants.NGHTTP2_CANCEL)
-    })))
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make(() => {})
+        const client = yield* Client.make({ endpoints: [server.address] })
+        yield* Effect.orDie(client.cluster.awaitReady())
+        const error = yield* Client.failure(client.echo.echo(Client.request(), { timeout: 200 }))
+        assert.strictEqual(verdict(error), "MaybeProcessed: DeadlineExceeded by Us in Sent")
+        yield* server.until("cancelled", (s) => s.streams[0]?.rst === constants.NGHTTP2_CANCEL)
+      })
+    )
+  )
 })

@@ -24,10 +24,10 @@ import { endpoint } from "../support/core/parts.ts"
 import { Dice } from "../support/core/prng.ts"
 import { QueueWatch, watch } from "../support/core/QueueWatch.ts"
 import { Recorder } from "../support/core/Recorder.ts"
-import { type Answer, type Dial, ScriptedConnector } from "../support/core/ScriptedConnector.ts"
+import { type Answer, ScriptedConnector } from "../support/core/ScriptedConnector.ts"
 import type { ScriptedSession } from "../support/core/ScriptedSession.ts"
 import { SeededScheduler } from "../support/core/SeededScheduler.ts"
-import { Call, type Rules, rules } from "./borrowers.ts"
+import { type Call, type Rules, rules } from "./borrowers.ts"
 
 /** What a run came to. */
 export interface Outcome {
@@ -38,7 +38,7 @@ export interface Outcome {
 }
 
 const maxWaitMillis = 500
-const borrows = 40
+const borrows = 32
 
 const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededScheduler, broken: Partial<Rules>) {
   const { get, unary, use } = { ...rules, ...broken }
@@ -59,7 +59,9 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
   // The network: each dial opens, is refused, hangs or dies.
   let calm = false
   const limit = 1 + dice.below(3)
-  const answer = (_: Dial): Answer => {
+  // In some runs connections fall silent, and time passes faster.
+  const silent = dice.chance(0.3)
+  const answer = (): Answer => {
     const after = dice.chance(0.5) ? dice.below(60) : 0
     if (calm || dice.chance(0.7)) return { _tag: "Open", after, limit }
     if (dice.chance(0.5)) return { _tag: "Refuse", after }
@@ -95,22 +97,23 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
     reconnect: Backoff.exponential({ initial: 10, multiplier: 2, max: 100 }),
     maxWaiters: 20,
     maxWait: maxWaitMillis,
-    silence: dice.chance(0.3) ? { atLeast: 50 } : false,
+    silence: silent ? { atLeast: 50 } : false,
     drain: 20 + dice.below(100)
   }).pipe(Scope.provide(scope), Effect.provideService(Events, recorder), (make) => counted(sleeps, make))
 
   // What holds after each step.
+  const checkPermits = (live: LiveConnection<ScriptedSession>) => {
+    const { calls, mostAllowed } = live.connection
+    if (live.inFlight < 0 || live.inFlight > mostAllowed) problems.add("I-1 permits")
+    if (calls.size > live.inFlight) problems.add("I-1 more on the wire than permits")
+  }
   const closedPools = () => pools.every((pool) => pool.connectivity() === "Shutdown")
   scheduler.check = () => {
     for (const pool of pools) {
       if (pool.subchannels.length > 3) problems.add("more connections than the maximum and one")
-      for (const subchannel of pool.all()) {
-        const lives =
-          subchannel.current === undefined ? subchannel.draining : [subchannel.current, ...subchannel.draining]
-        for (const live of lives) {
-          if (live.inFlight < 0 || live.inFlight > live.connection.mostAllowed) problems.add("I-1 permits")
-          if (live.connection.calls.size > live.inFlight) problems.add("I-1 more on the wire than permits")
-        }
+      for (const { current, draining } of pool.subchannels) {
+        if (current !== undefined) checkPermits(current)
+        for (const live of draining) checkPermits(live)
       }
     }
     if (queue.waiting !== cluster.waitingUnsafe()) problems.add("the queue counts wrongly")
@@ -125,7 +128,8 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
       }
     }
   }
-  const pass = (millis: number) => Effect.tap(TestClock.adjust(millis), () => Effect.sync(() => queue.checkTimes(45)))
+  const pass = (millis: number) =>
+    Effect.tap(TestClock.adjust(millis), () => Effect.sync(() => queue.checkTimes(silent ? 205 : 45)))
 
   // The borrowers.
   const note = (exit: Exit.Exit<unknown, unknown>) => {
@@ -169,21 +173,22 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
     return Effect.scoped(Effect.flatMap(get(cluster, demand()), wired))
   }
   const finish = (p: number) => {
-    for (const call of calls)
+    for (const call of calls) {
       if (dice.chance(p)) call.finish(dice.chance(0.2) ? "Failure" : "Success", dice.chance(0.2))
+    }
   }
 
   // What goes wrong.
   const closing: Array<Fiber.Fiber<unknown, unknown>> = []
   const end = dice.chance(0.35) ? dice.below(borrows) : borrows
   const trouble = Effect.fnUntraced(function* (i: number) {
-    if (dice.chance(0.25) && fibers.length > 0) dice.oneOf(fibers).interruptUnsafe()
+    if (dice.chance(0.25)) (dice.chance(0.5) ? fibers.at(-1)! : dice.oneOf(fibers)).interruptUnsafe()
     const { sessions } = connector
     if (sessions.length > 0) {
       if (dice.chance(0.1)) dice.oneOf(sessions).lose()
       if (dice.chance(0.1)) dice.oneOf(sessions).goAway()
       if (dice.chance(0.1)) dice.oneOf(sessions).setLimit(dice.below(4))
-      if (dice.chance(0.05)) dice.oneOf(sessions).frozen = true
+      if (dice.chance(silent ? 0.3 : 0.05)) dice.oneOf(sessions).frozen = true
       if (dice.chance(0.1)) dice.oneOf(sessions).thaw(now())
       if (dice.chance(0.2)) dice.oneOf(sessions).heard = now()
     }
@@ -203,7 +208,7 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
     )
     fibers.push(fiber)
     if (dice.chance(0.3)) yield* Effect.yieldNow
-    if (dice.chance(0.3)) yield* pass(dice.below(40))
+    if (dice.chance(0.3)) yield* pass(dice.below(silent ? 200 : 40))
     finish(0.2)
     yield* trouble(i)
   }
@@ -231,8 +236,8 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
 
   if (!closed()) problems.add("I-10 does not close")
   if (!closedPools()) problems.add("I-10 a pool is not shut down")
-  if (connector.opened !== connector.closed)
-    problems.add(`I-10 ${connector.opened - connector.closed} connections left open`)
+  const open = connector.opened - connector.closed
+  if (open !== 0) problems.add(`I-10 ${open} connections left open`)
   if (connector.pending.length > 0) problems.add("I-10 dials left")
   if (cluster.waitingUnsafe() > 0 || queue.waiting > 0) problems.add("I-10 waiters left")
   if (sleeps.now > 0) problems.add(`I-10 ${sleeps.now} timers left`)
@@ -251,16 +256,7 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
   const ended = recorder.of("Disconnected").length + recorder.of("Closed").length
   if (connected !== ended) problems.add(`${connected} Connected, ${ended} Disconnected or Closed`)
   if (process.env["HAWSER_TRACE"] !== undefined) {
-    for (const e of recorder.envelopes) console.log(e.monotonicMillis, JSON.stringify(e.event))
-    for (const d of connector.dials)
-      console.log(
-        d.address,
-        d.startedAt,
-        d.interrupted,
-        d.session?.closed,
-        d.session?.listenerCount,
-        d.session?.awaiting
-      )
+    for (const { event, monotonicMillis } of recorder.envelopes) console.log(monotonicMillis, JSON.stringify(event))
   }
   unwatch()
   Pool.prototype.start = start

@@ -156,6 +156,7 @@ export const make = Effect.fnUntraced(function*<C>(
     maxWaiters: checked.maxWaiters,
     maxWaitMillis: checked.maxWaitMillis,
     now,
+    publish: log.publish,
     run
   })
   const silence = checked.silenceMillis === undefined ? undefined : new Silence<C, ConnectError>({
@@ -202,7 +203,6 @@ export const make = Effect.fnUntraced(function*<C>(
     waitingUnsafe: () => queue.waiting,
     events: log.stream,
     pipe() {
-      // eslint-disable-next-line prefer-rest-params
       return pipeArguments(this, arguments)
     }
   }

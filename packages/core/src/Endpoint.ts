@@ -5,7 +5,7 @@
  * (weight, priority, zone, attributes) changes in place.
  */
 import * as Effect from "effect/Effect"
-import { Issues, OptionsError } from "./OptionsError.ts"
+import { Issues, type OptionsError } from "./OptionsError.ts"
 
 /** One server, at one or more addresses that are raced on dialling. */
 export interface Endpoint {

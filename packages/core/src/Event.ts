@@ -14,7 +14,7 @@ import type { DrainReport } from "./DrainReport.ts"
 export type DialReason = "Demand" | "Min" | "Reconnect" | "Replace"
 
 /** Why we closed a connection. */
-export type CloseReason = "Age" | "Surplus" | "Replaced" | "Silent" | "Drain"
+export type CloseReason = "Surplus" | "Replaced" | "Drain"
 
 /** A control-plane fact. */
 export type Event =
@@ -48,6 +48,7 @@ export type Event =
   }
   | { readonly _tag: "Readmitted"; readonly endpoint: string }
   | { readonly _tag: "Panic"; readonly on: boolean; readonly usable: number; readonly ready: number }
+  /** The wait queue turned a borrow away because it was full; at most once a second. */
   | { readonly _tag: "Saturated"; readonly waiting: number }
   | { readonly _tag: "Drained"; readonly report: DrainReport }
 

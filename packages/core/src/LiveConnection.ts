@@ -43,6 +43,8 @@ export class LiveConnection<C> {
   lending = true
   /** When it was put aside for silence. */
   quarantinedAt: number | undefined = undefined
+  /** Although it is put aside, its endpoint is known to be alive: what is slow there is the handler. */
+  alive = false
   inFlight = 0
   answered = 0
   failed = 0
@@ -99,15 +101,19 @@ export class LiveConnection<C> {
     if (outcome === "Success" || outcome === "Overloaded") {
       this.answered++
       this.repliedAt = now
-      // An answer that was held up by a silent path says nothing about the method.
-      // Unless it is all that is known: else a handler that is always slow would always be taken for silent.
-      if (method !== undefined && (this.quarantinedAt === undefined || this.methods.get(method) === undefined)) {
-        this.methods.add(method, millis, now)
-      }
+      if (method !== undefined && this.teaches(method)) this.methods.add(method, millis, now)
     } else if (outcome !== "Neutral") {
       this.failed++
       if (outcome === "Broken") this.lending = false
     }
+  }
+
+  /**
+   * Whether an answer says how long the method takes. One that a silent path held up does not, unless it is all that is
+   * known, or the server is known to be alive: else a handler that is slow would always be taken for silent.
+   */
+  private teaches(method: string): boolean {
+    return this.quarantinedAt === undefined || this.alive || this.methods.get(method) === undefined
   }
 
   /** Last step of a release. */

@@ -68,6 +68,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
   load(): number {
     let n = 0
     for (let i = 0; i < this.subchannels.length; i++) n += this.subchannels[i]!.load()
+    if (this.retired.size > 0) for (const s of this.retired) n += s.load()
     return n
   }
   override oldestSince(): number {
@@ -137,8 +138,9 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     const limit = last.current?.limit() ?? 0
     let rest = 0
     for (const live of this.connections()) rest += live.limit()
-    // With a margin below the mark at which it would open again.
-    if (peak < (rest - limit) * pressure * 0.75) this.remove(last, "Surplus")
+    // The last one goes only from a pool that nobody used; any other with a margin below the mark at which it would open.
+    const spare = n === 1 ? peak === 0 : peak < (rest - limit) * pressure * 0.75
+    if (spare) this.remove(last, "Surplus")
   }
 
   /** Whether a connection is put aside has changed. */
@@ -178,7 +180,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     return out
   }
 
-  private refuse(demand: Demand): Refusal<ConnectError> {
+  private refuse(demand: Demand): Lease<C> | Refusal<ConnectError> {
     if (this.state === "Ready") {
       this.grow()
       return Full
@@ -186,8 +188,8 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     if (this.state === "Idle") this.add("Demand")
     const first = this.subchannels[0]
     if (first === undefined) return Pending
-    const out = first.lease(demand)
-    return out._tag === "Lease" ? Full : out
+    // A dial may be over before it returns: then this is a lease after all.
+    return first.lease(demand)
   }
 
   private grow(): void {

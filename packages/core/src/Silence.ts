@@ -97,6 +97,7 @@ export class Silence<C, E> {
       } else if (heard >= live.quarantinedAt) {
         const silentMillis = now - live.quarantinedAt
         live.quarantinedAt = undefined
+        live.alive = false
         this.tell({ _tag: "Recovered", endpoint: name(pool.endpoint), connection: live.id, silentMillis })
         pool.update()
       }
@@ -154,6 +155,7 @@ export class Silence<C, E> {
       return
     }
     const fresh = replacement.current
+    if (fresh !== undefined) for (const old of silent) old.current!.alive = true
     if (fresh !== undefined && fresh.quarantinedAt === undefined) {
       // Ready is a sign of life, an answer is the proof: the endpoint works, the old path does not.
       for (const old of silent) {

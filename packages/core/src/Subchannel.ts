@@ -237,6 +237,8 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
     let step = yield* Schedule.toStep(reconnect)
     let why = this.why
     let delay = lastResort
+    // Connections in a row that ended before they had proved anything.
+    let unproven = 0
     while (this.state !== "Shutdown") {
       const startedAt = now()
       publish({ _tag: "Connecting", endpoint, why })
@@ -252,8 +254,10 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
         this.lost(live, error)
         if (live.answered > 0 || now() - live.openedAt >= provenMillis) {
           step = yield* Schedule.toStep(reconnect)
+          unproven = 0
           continue
         }
+        unproven++
       } else {
         if (this.connectivity() === "Shutdown") return
         error = failure(exit.cause, endpoint)
@@ -265,7 +269,8 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
       const wait = Math.max(0, Duration.toMillis(delay) - (now() - startedAt))
       this.lastError = error
       publish({ _tag: "ConnectFailed", endpoint, error, retryInMillis: wait })
-      this.move("TransientFailure")
+      // One such loss may be bad luck, and who waits for the next connection goes on waiting.
+      if (Exit.isFailure(exit) || unproven > 1) this.move("TransientFailure")
       yield* Effect.sleep(wait)
     }
   })

@@ -85,7 +85,6 @@ export abstract class UpstreamBase<C, E> implements Upstream<C, E> {
     return this.listeners.length
   }
   pipe() {
-    // eslint-disable-next-line prefer-rest-params
     return pipeArguments(this, arguments)
   }
 }

@@ -5,13 +5,17 @@
  * fastest does not eat the queue. Control goes first; bulk gets one turn in nine while calls wait, so that it can't starve.
  */
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 import type { Borrow, Waiting } from "./Borrow.ts"
+import type { Event } from "./Event.ts"
 import type { Refusal } from "./Lease.ts"
 import type { Upstream } from "./Upstream.ts"
 
 /** So many calls are served for each bulk waiter. */
 const callsPerBulk = 8
+
+/** That the queue is full is said once in this time. */
+const saidEveryMillis = 1_000
 
 /** How a queue says no. */
 export interface QueueErrors<E> {
@@ -28,6 +32,7 @@ export interface QueueOptions<C, E> {
   readonly maxWaiters: number
   readonly maxWaitMillis: number
   readonly now: () => number
+  readonly publish: (event: Event) => void
   readonly run: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 }
 
@@ -67,6 +72,7 @@ export class WaitQueue<C, E> {
   private closed = false
   private serving = false
   private again = false
+  private overflowedAt = -Infinity
   private reaper: Fiber.Fiber<void> | undefined = undefined
   private reaperDue = Infinity
   private expiring = false
@@ -91,7 +97,7 @@ export class WaitQueue<C, E> {
       if (out._tag === "Closed" || (out._tag === "Failing" && !borrow.waitForReady)) return this.refuse(borrow, out.error)
       this.last = out
     }
-    if (this.waiting >= maxWaiters) return this.refuse(borrow, errors.full(this.waiting))
+    if (this.waiting >= maxWaiters) return this.overflow(borrow)
     const at = now()
     const waiter = new Waiter(borrow, Math.min(borrow.deadline, at + maxWaitMillis), this)
     if (waiter.expires <= at) return this.refuse(borrow, errors.expired(this.waiting, this.last))
@@ -193,13 +199,22 @@ export class WaitQueue<C, E> {
     this.refuse(waiter.borrow, error)
   }
 
+  private overflow(borrow: Borrow<C, E>): undefined {
+    const now = this.options.now()
+    if (now - this.overflowedAt >= saidEveryMillis) {
+      this.overflowedAt = now
+      this.options.publish({ _tag: "Saturated", waiting: this.waiting })
+    }
+    return this.refuse(borrow, this.options.errors.full(this.waiting))
+  }
+
   private refuse(borrow: Borrow<C, E>, error: E): undefined {
     this.refused++
     borrow.refused(error)
     return undefined
   }
 
-  /** One timer for all, alive only while somebody waits. */
+  /** One timer for all; it ends with the time of the last waiter that it was set for. */
   private watch(due: number): void {
     if (due >= this.reaperDue) return
     if (this.expiring) {

@@ -24,6 +24,7 @@ import { connectError } from "./GrpcJsFailure.ts"
 import { lookup, parse } from "./GrpcJsLookup.ts"
 import * as Settings from "./GrpcJsSettings.ts"
 import { DialSockets } from "./GrpcJsSockets.ts"
+import * as Metadata from "./Metadata.ts"
 
 /** An orderly goodbye may take this long before the socket is destroyed. */
 const goodbyeMillis = 100
@@ -98,6 +99,8 @@ const hostOf = (authority: string): string =>
 
 const target = (address: string): string => `ipv${isIP(parse(address).host)}:${address}`
 
+const deadWire: Wire = { send: () => {}, read: () => {}, cancel: () => {} }
+
 /** One channel from dial to close. */
 class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
   readonly connection: Connection = this
@@ -157,6 +160,11 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
   }
 
   start(options: StartOptions, listener: CallListener): Wire {
+    if (this.over) {
+      process.nextTick(() =>
+        listener.onStatus(grpc.status.UNAVAILABLE, "The connection has ended", Metadata.empty, "NotSent"))
+      return deadWire
+    }
     const deadline = options.deadline === Infinity ? Infinity : Date.now() + Math.max(0, options.deadline - this.now())
     const call = new GrpcJsCall(this.channel.createCall(options.path, deadline, null, null, null), this, listener)
     this.calls.add(call)

@@ -7,9 +7,9 @@ import * as readline from "node:readline"
 import { parseArgs } from "node:util"
 
 const { values } = parseArgs({
-  options: { delay: { type: "string", default: "0" }, streams: { type: "string", default: "0" } }
+  options: { streams: { type: "string", default: "0" } }
 })
-const delay = Number(values.delay)
+let delay = 0
 const streams = Number(values.streams)
 
 let at = performance.now()
@@ -62,7 +62,8 @@ server.listen(0, "127.0.0.1", () => {
 })
 
 const lines = readline.createInterface({ input: process.stdin })
-lines.on("line", () => {
+lines.on("line", (line) => {
+  if (line.startsWith("delay ")) delay = Number(line.slice(6))
   const now = performance.now()
   const area = runningMillis + running * (now - at)
   console.log(JSON.stringify({ atMillis: now, runningMillis: area, running, maxRunning, calls, accepted }))

@@ -19,17 +19,14 @@ export interface Stats {
 export interface Server {
   readonly address: string
   readonly stats: () => Promise<Stats>
+  /** Sets how long the handler takes. */
+  readonly delay: (millis: number) => Promise<Stats>
   readonly stop: () => void
 }
 
-export interface ServerOptions {
-  readonly delayMillis: number
-  /** MAX_CONCURRENT_STREAMS; 0 announces none. */
-  readonly streams: number
-}
-
-export const start = async (built: Built, options: ServerOptions): Promise<Server> => {
-  const args = [...built.args, `--delay=${options.delayMillis}`, `--streams=${options.streams}`]
+/** `streams` is MAX_CONCURRENT_STREAMS; 0 announces none. */
+export const start = async (built: Built, streams: number): Promise<Server> => {
+  const args = [...built.args, `--streams=${streams}`]
   const child = own(spawn(built.command, args, { stdio: ["pipe", "pipe", "inherit"] }))
   const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const next = async (): Promise<unknown> => {
@@ -38,12 +35,14 @@ export const start = async (built: Built, options: ServerOptions): Promise<Serve
     return JSON.parse(line.value)
   }
   const { port } = (await next()) as { readonly port: number }
+  const say = (line: string): Promise<Stats> => {
+    child.stdin.write(`${line}\n`)
+    return next() as Promise<Stats>
+  }
   return {
     address: `127.0.0.1:${port}`,
-    stats: () => {
-      child.stdin.write("stats\n")
-      return next() as Promise<Stats>
-    },
+    stats: () => say("stats"),
+    delay: (millis) => say(`delay ${millis}`),
     stop: () => child.stdin.end()
   }
 }

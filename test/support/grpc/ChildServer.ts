@@ -19,7 +19,7 @@ const program = fileURLToPath(new URL("./frozenServer.ts", import.meta.url))
 
 /** A server whose process is gone when the scope closes. */
 export const make = (name: string): Effect.Effect<ChildServer, never, Scope.Scope> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const child = yield* Effect.acquireRelease(
       Effect.sync(() => fork(program, [name], { execArgv: [], stdio: ["ignore", "inherit", "inherit", "ipc"] })),
       (child) =>

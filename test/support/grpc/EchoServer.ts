@@ -21,11 +21,13 @@ export interface ServerCall {
 export type Behaviour = (call: ServerCall) => void
 
 /** Answers, or fails with the code that the request asks for, after the delay that it asks for. */
-export const obedient = (request: { readonly delayMillis: number; readonly failCode: number }): Behaviour => (call) => {
-  const act = () => (request.failCode === 0 ? call.answer() : call.fail(request.failCode, "as asked"))
-  if (request.delayMillis === 0) act()
-  else setTimeout(act, request.delayMillis)
-}
+export const obedient =
+  (request: { readonly delayMillis: number; readonly failCode: number }): Behaviour =>
+  (call) => {
+    const act = () => (request.failCode === 0 ? call.answer() : call.fail(request.failCode, "as asked"))
+    if (request.delayMillis === 0) act()
+    else setTimeout(act, request.delayMillis)
+  }
 
 /** Keeps every call until the test answers it. */
 export const holding: Behaviour = () => {}
@@ -101,7 +103,11 @@ export class EchoServer {
 
   /** Waits until the server has seen what the test needs it to have seen. */
   until(what: string, ok: (self: this) => boolean): Effect.Effect<void> {
-    return this.watched.until(`${what} at ${this.name}`, () => ok(this), () => this.counts())
+    return this.watched.until(
+      `${what} at ${this.name}`,
+      () => ok(this),
+      () => this.counts()
+    )
   }
 
   /** Cuts every connection as a reset, and goes on listening. */
@@ -174,7 +180,8 @@ export class EchoServer {
       end(() => {
         one.cancelled = true
         this.cancelled++
-      }))
+      })
+    )
     this.calls.push(one)
     const behaviour = this.behaviour ?? obedient(call.request)
     behaviour(one)
@@ -196,6 +203,9 @@ interface Internals {
 /** A server that is gone when the scope closes. */
 export const make = (options: EchoServerOptions = {}): Effect.Effect<EchoServer, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.tap(Effect.sync(() => new EchoServer(options)), (server) => server.listen),
+    Effect.tap(
+      Effect.sync(() => new EchoServer(options)),
+      (server) => server.listen
+    ),
     (server) => Effect.sync(() => server.kill())
   )

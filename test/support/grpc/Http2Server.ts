@@ -85,13 +85,17 @@ export class Http2Server {
   })
 
   until(what: string, ok: (self: this) => boolean): Effect.Effect<void> {
-    return this.watched.until(what, () => ok(this), () => ({
-      accepted: this.accepted,
-      acknowledged: this.acknowledged,
-      streams: this.streams.length,
-      rst: this.streams.map((s) => s.rst),
-      sockets: this.sockets.size
-    }))
+    return this.watched.until(
+      what,
+      () => ok(this),
+      () => ({
+        accepted: this.accepted,
+        acknowledged: this.acknowledged,
+        streams: this.streams.length,
+        rst: this.streams.map((s) => s.rst),
+        sockets: this.sockets.size
+      })
+    )
   }
 
   private started(stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders): void {
@@ -153,6 +157,9 @@ export const make = (
   settings: http2.Settings = {}
 ): Effect.Effect<Http2Server, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.tap(Effect.sync(() => new Http2Server(script, settings)), (server) => server.listen),
+    Effect.tap(
+      Effect.sync(() => new Http2Server(script, settings)),
+      (server) => server.listen
+    ),
     (server) => server.close
   )

@@ -10,7 +10,8 @@ export const silent: Manners = (socket) => void socket.resume()
 /** Accepts and hangs up. */
 export const rude: Manners = (socket) => void socket.resume().end()
 /** Answers whatever comes with something that is no HTTP/2. */
-export const babbling: Manners = (socket) => void socket.once("data", () => socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"))
+export const babbling: Manners = (socket) =>
+  void socket.once("data", () => socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"))
 
 /** A listener of plain TCP that counts. */
 export class TcpServer {
@@ -51,14 +52,21 @@ export class TcpServer {
   })
 
   until(what: string, ok: (self: this) => boolean): Effect.Effect<void> {
-    return this.watched.until(what, () => ok(this), () => ({ accepted: this.accepted, sockets: this.sockets.size }))
+    return this.watched.until(
+      what,
+      () => ok(this),
+      () => ({ accepted: this.accepted, sockets: this.sockets.size })
+    )
   }
 }
 
 /** A listener that is gone when the scope closes. */
 export const make = (manners: Manners): Effect.Effect<TcpServer, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.tap(Effect.sync(() => new TcpServer(manners)), (server) => server.listen),
+    Effect.tap(
+      Effect.sync(() => new TcpServer(manners)),
+      (server) => server.listen
+    ),
     (server) => server.close
   )
 

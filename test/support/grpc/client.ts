@@ -1,5 +1,5 @@
-import { ConnectError, Event } from "@hawser/core"
-import { Channel, Client, RpcError } from "@hawser/grpc"
+import { type ConnectError, Event } from "@hawser/core"
+import { Channel, Client, type RpcError } from "@hawser/grpc"
 import type { CallListener, Connection, StartOptions, Transport as Service, Wire } from "@hawser/grpc/Connection"
 import * as Credentials from "@hawser/grpc/Credentials"
 import * as Grpc from "@hawser/grpc/Grpc"
@@ -21,6 +21,8 @@ export class Gauge {
   readonly connections: Array<{ readonly connection: Connection; running: number; max: number; started: number }> = []
   /** Called right after each start. */
   onStart: ((running: number) => void) | undefined = undefined
+  /** How many calls had response headers. */
+  headers = 0
 
   get running(): number {
     return this.connections.reduce((n, c) => n + c.running, 0)
@@ -46,7 +48,10 @@ export class Gauge {
         counts.running++
         counts.max = Math.max(counts.max, counts.running)
         const wire = connection.start(options, {
-          onHeaders: (metadata) => listener.onHeaders(metadata),
+          onHeaders: (metadata) => {
+            this.headers++
+            listener.onHeaders(metadata)
+          },
           onMessage: (bytes) => listener.onMessage(bytes),
           onStatus: (code, details, metadata, progress) => {
             end()
@@ -70,14 +75,17 @@ export class Gauge {
 /** The transport, seen through a gauge. */
 const gauged = (transport: Service, gauge: Gauge): Service => ({
   connector: (options) =>
-    Effect.map(transport.connector(options), (connector) => (endpoint) =>
-      Effect.map(connector(endpoint), (session) => ({
-        connection: gauge.watch(session.connection),
-        limit: () => session.limit(),
-        heardAt: () => session.heardAt(),
-        ended: session.ended,
-        subscribe: (listener: () => void) => session.subscribe(listener)
-      })))
+    Effect.map(
+      transport.connector(options),
+      (connector) => (endpoint) =>
+        Effect.map(connector(endpoint), (session) => ({
+          connection: gauge.watch(session.connection),
+          limit: () => session.limit(),
+          heardAt: () => session.heardAt(),
+          ended: session.ended,
+          subscribe: (listener: () => void) => session.subscribe(listener)
+        }))
+    )
 })
 
 /** A client, and everything that can be seen of it. */
@@ -95,7 +103,7 @@ export interface TestClient {
 
 /** Builds `Grpc.layer` in the scope of the test. */
 export const make = (options: ClientOptions): Effect.Effect<TestClient, never, Scope.Scope> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const { endpoints = [], transport = GrpcJs.make(), ...rest } = options
     const seen: Array<Event.Event> = []
     const watched = new Watched()
@@ -142,7 +150,8 @@ export const request = (fields: Partial<EchoRequest> = {}): EchoRequest => ({
 /** The error of a call that must fail, without its answer. */
 export const failure = <A>(call: Effect.Effect<A, RpcError.RpcError>): Effect.Effect<RpcError.RpcError> =>
   Effect.flatMap(Effect.result(call), (result) =>
-    result._tag === "Failure" ? Effect.succeed(result.failure) : Effect.die(new Error("the call succeeded")))
+    result._tag === "Failure" ? Effect.succeed(result.failure) : Effect.die(new Error("the call succeeded"))
+  )
 
 /** The connect error behind an error, if there is one. */
 export const connectReason = (error: RpcError.RpcError): ConnectError.ConnectReason | undefined =>

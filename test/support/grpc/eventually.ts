@@ -26,7 +26,10 @@ export class Watched {
       const look = () => {
         if (ok()) end(Effect.void)
       }
-      const timer = setTimeout(() => end(Effect.die(new Error(`never ${what} ${JSON.stringify(seen())}`))), patienceMillis)
+      const timer = setTimeout(
+        () => end(Effect.die(new Error(`never ${what} ${JSON.stringify(seen())}`))),
+        patienceMillis
+      )
       timer.unref()
       this.looks.add(look)
       return Effect.sync(() => {
@@ -53,8 +56,10 @@ export const eventually = (what: string, ok: () => boolean, seen: () => unknown 
 
 /** What keeps a process alive: handles and requests of libuv, and timers. Pipes and messages are the test runner's. */
 const ours = new Set(
-  ("TCPSocketWrap TCPServerWrap TCPConnectWrap TLSWrap Timeout Immediate GetAddrInfoReqWrap ShutdownWrap WriteWrap " +
-    "ProcessWrap").split(" ")
+  (
+    "TCPSocketWrap TCPServerWrap TCPConnectWrap TLSWrap Timeout Immediate GetAddrInfoReqWrap ShutdownWrap WriteWrap " +
+    "ProcessWrap"
+  ).split(" ")
 )
 
 const resources = (): Record<string, number> => {
@@ -71,15 +76,13 @@ const listeners = (): ReadonlyArray<number> => listening.map((name) => process.l
  * the process, no subscription to Node's diagnostics, and no rejection that nobody handled.
  */
 export const leavesNothing = <A, E, R>(test: Effect.Effect<A, E, R>) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const before = resources()
     const heard = listeners()
     const rejections: Array<unknown> = []
     const onRejection = (reason: unknown) => void rejections.push(reason)
     process.on("unhandledRejection", onRejection)
-    yield* Effect.scoped(test).pipe(
-      Effect.ensuring(Effect.sync(() => process.off("unhandledRejection", onRejection)))
-    )
+    yield* Effect.scoped(test).pipe(Effect.ensuring(Effect.sync(() => process.off("unhandledRejection", onRejection))))
     const grown = () => Object.entries(resources()).filter(([kind, n]) => n > (before[kind] ?? 0))
     yield* eventually("free of resources", () => grown().length === 0, grown)
     assert.deepStrictEqual(listeners(), heard)

@@ -3,9 +3,13 @@ import { Effect } from "effect"
 import * as EchoServer from "./EchoServer.ts"
 
 process.on("disconnect", () => process.exit(0))
-await Effect.runPromise(Effect.scoped(Effect.gen(function*() {
-  const server = yield* EchoServer.make({ name: process.argv[2]! })
-  process.on("message", () => process.send!(server.counts()))
-  process.send!(server.port)
-  yield* Effect.never
-})))
+await Effect.runPromise(
+  Effect.scoped(
+    Effect.gen(function* () {
+      const server = yield* EchoServer.make({ name: process.argv[2]! })
+      process.on("message", () => process.send!(server.counts()))
+      process.send!(server.port)
+      yield* Effect.never
+    })
+  )
+)

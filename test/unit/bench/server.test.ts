@@ -10,7 +10,8 @@ describe("bench server without Go", () => {
   beforeAll(async () => {
     const file = fileURLToPath(new URL("../../bench/server/http2.ts", import.meta.url))
     const built = { name: "node:http2", command: process.execPath, args: [file] }
-    server = await start(built, { delayMillis: 20, streams: 2 })
+    server = await start(built, 2)
+    await server.delay(20)
   })
   afterAll(() => {
     server.stop()

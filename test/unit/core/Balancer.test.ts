@@ -271,6 +271,21 @@ describe("Balancer", () => {
       assert.isAtMost(picks["e0"]!, 300 + 2)
     })
 
+    it("trials are that rare also when there is little traffic and much neglect", () => {
+      // A policy that takes the first member only: whatever goes to the others is a trial.
+      const { traffic } = setup(10, {
+        name: "first",
+        picker:
+          ([member]) =>
+          (d, now) =>
+            member!.lease(d, now)
+      })
+      const picks = traffic(200_000, 100, () => ["Success", 5])
+      const trials = Object.entries(picks).reduce((n, [name, count]) => (name === "e0" ? n : n + count), 0)
+      assert.isAtLeast(trials, 15)
+      assert.isAtMost(trials, 21)
+    })
+
     it("who is put aside gets no trial", () => {
       const { stubs, traffic } = setup(3, PeakEwma.policy)
       stubs[0]!.putAside(true)

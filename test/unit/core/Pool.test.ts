@@ -56,6 +56,23 @@ describe("Pool", () => {
     })
   )
 
+  it.effect("a minimum of 0 is come back to after a minute without any borrow", () =>
+    Effect.gen(function* () {
+      const { connector, lend, pool } = yield* setup({ min: 0 })
+      // The dial is over before it returns: the first borrow has its lease at once.
+      const leases = lend(1)
+      pool.shrink()
+      pool.shrink()
+      assert.strictEqual(pool.connectivity(), "Ready", "one borrow is still in flight")
+      giveBack(leases)
+      pool.shrink()
+      pool.shrink()
+      yield* settle
+      assert.strictEqual(pool.connectivity(), "Idle")
+      assert.strictEqual(connector.closed, 1)
+    })
+  )
+
   it.effect("the connection with the fewest borrows lends", () =>
     Effect.gen(function* () {
       const { lend } = yield* setup({ min: 3, max: 3 })

@@ -9,7 +9,6 @@ import * as RoundRobin from "@hawser/core/RoundRobin"
 import { Silence } from "@hawser/core/Silence"
 import { make, type TestClusterOptions } from "../../support/core/clusters.ts"
 import { endpoint, leased, parts, settle, Waiter } from "../../support/core/parts.ts"
-import type { Dial } from "../../support/core/ScriptedConnector.ts"
 import type { ScriptedSession } from "../../support/core/ScriptedSession.ts"
 
 const setup = (options: TestClusterOptions = {}) =>
@@ -54,7 +53,7 @@ const setup = (options: TestClusterOptions = {}) =>
 /** The first `n` dials open, all later ones hang. */
 const first = (n: number) => {
   let dials = 0
-  return (_: Dial) => (dials++ < n ? { _tag: "Open" as const } : { _tag: "Hang" as const })
+  return () => (dials++ < n ? { _tag: "Open" as const } : { _tag: "Hang" as const })
 }
 
 describe("Silence", () => {
@@ -318,7 +317,7 @@ describe("Silence", () => {
       assert.strictEqual(recorder.of("Quarantined").length, 0)
       yield* TestClock.adjust(900)
       assert.strictEqual(recorder.of("Quarantined").length, 1)
-      waiter.lease!.release("Success")
+      waiter.lease!.release("Neutral")
       yield* TestClock.adjust("2 minutes")
       const before = recorder.of("Quarantined").length
       call("b", Infinity)
@@ -326,6 +325,18 @@ describe("Silence", () => {
       assert.strictEqual(recorder.of("Quarantined").length, before)
       yield* TestClock.adjust(500)
       assert.strictEqual(recorder.of("Quarantined").length, before + 1)
+    })
+  )
+
+  it.effect("a handler that turns slow for good becomes known, and costs nothing more", () =>
+    Effect.gen(function* () {
+      const { answered, facts, recorder } = yield* setup({ addresses: ["a"] })
+      for (let i = 0; i < 5; i++) yield* answered("a", 10)
+      for (let i = 0; i < 3; i++) yield* answered("a", 10_000)
+      const before = facts().length
+      assert.isTrue(recorder.of("Quarantined").length > 0)
+      for (let i = 0; i < 10; i++) yield* answered("a", 10_000)
+      assert.strictEqual(facts().length, before)
     })
   )
 

@@ -76,6 +76,22 @@ describe("Subchannel", () => {
     })
   )
 
+  it.effect("the first loss of a young connection fails nobody who waits; the second one in a row does", () =>
+    Effect.gen(function* () {
+      const { connector, subchannel } = yield* setup({ reconnect: exact }, () => ({ _tag: "Open" }))
+      yield* settle
+      connector.sessions[0]!.lose()
+      yield* settle
+      assert.strictEqual(subchannel.connectivity(), "Connecting")
+      assert.strictEqual(subchannel.lease(demand())._tag, "Pending")
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(subchannel.connectivity(), "Ready")
+      connector.sessions[1]!.lose()
+      yield* settle
+      assert.strictEqual(subchannel.connectivity(), "TransientFailure")
+    })
+  )
+
   it.effect("a server that accepts and closes is not dialled in a spin", () =>
     Effect.gen(function* () {
       const { connector, recorder } = yield* setup({ reconnect: exact }, () => ({ _tag: "Open" }))

@@ -3,6 +3,7 @@ import { Clock, Effect, type Fiber, FiberSet } from "effect"
 import { TestClock } from "effect/testing"
 import type { Borrow } from "@hawser/core/Borrow"
 import type { Priority } from "@hawser/core/Demand"
+import type { Event } from "@hawser/core/Event"
 import { monotonicMillis } from "@hawser/core/Time"
 import { WaitQueue } from "@hawser/core/WaitQueue"
 import { Waiter } from "../../support/core/parts.ts"
@@ -17,6 +18,7 @@ const setup = (options: { readonly limit?: number; readonly maxWaiters?: number;
     const now = () => monotonicMillis(clock)
     const fork = yield* FiberSet.makeRuntime<never, void, never>()
     const fibers: Array<Fiber.Fiber<void>> = []
+    const events: Array<Event> = []
     const upstream = new StubUpstream(
       "e",
       {
@@ -36,6 +38,7 @@ const setup = (options: { readonly limit?: number; readonly maxWaiters?: number;
       maxWaiters: options.maxWaiters ?? 1_000,
       maxWaitMillis: options.maxWait ?? 30_000,
       now,
+      publish: (event) => events.push(event),
       run: (effect) => {
         const fiber = fork(effect)
         fibers.push(fiber)
@@ -58,7 +61,7 @@ const setup = (options: { readonly limit?: number; readonly maxWaiters?: number;
       }
     }
     const timers = () => fibers.filter((fiber) => fiber.pollUnsafe() === undefined).length
-    return { borrow, now, queue, serveAll, served, timers, upstream }
+    return { borrow, events, now, queue, serveAll, served, timers, upstream }
   })
 
 describe("WaitQueue", () => {
@@ -158,6 +161,17 @@ describe("WaitQueue", () => {
       assert.strictEqual(all[3]!.error, "full 2")
       assert.strictEqual(queue.waiting, 2)
       assert.strictEqual(queue.refused, 1)
+    })
+  )
+
+  it.effect("says that it is full, once a second", () =>
+    Effect.gen(function* () {
+      const { borrow, events } = yield* setup({ maxWaiters: 1 })
+      for (const name of ["a", "b", "c", "d"]) borrow(name)
+      assert.deepStrictEqual(events, [{ _tag: "Saturated", waiting: 1 }])
+      yield* TestClock.adjust("1 second")
+      borrow("e")
+      assert.strictEqual(events.length, 2)
     })
   )
 

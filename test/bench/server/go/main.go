@@ -1,5 +1,6 @@
 // The echo server of the bench: raw bytes in, the same bytes out, on one processor.
-// It answers each line on stdin with a line of statistics, and ends when stdin does.
+// It answers each line on stdin with a line of statistics, and ends when stdin does. The line "delay N" sets the
+// milliseconds that the handler takes.
 package main
 
 import (
@@ -12,6 +13,8 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +44,7 @@ type stats struct {
 var (
 	started = time.Now()
 	counts  stats
+	delay   int64
 )
 
 func (s *stats) move(by int) {
@@ -82,23 +86,20 @@ func (l countingListener) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-func echo(delay time.Duration) func(interface{}, context.Context, func(interface{}) error, grpc.UnaryServerInterceptor) (interface{}, error) {
-	return func(_ interface{}, _ context.Context, decode func(interface{}) error, _ grpc.UnaryServerInterceptor) (interface{}, error) {
-		message := new([]byte)
-		if err := decode(message); err != nil {
-			return nil, err
-		}
-		counts.move(1)
-		if delay > 0 {
-			time.Sleep(delay)
-		}
-		counts.move(-1)
-		return message, nil
+func echo(_ interface{}, _ context.Context, decode func(interface{}) error, _ grpc.UnaryServerInterceptor) (interface{}, error) {
+	message := new([]byte)
+	if err := decode(message); err != nil {
+		return nil, err
 	}
+	counts.move(1)
+	if millis := atomic.LoadInt64(&delay); millis > 0 {
+		time.Sleep(time.Duration(millis) * time.Millisecond)
+	}
+	counts.move(-1)
+	return message, nil
 }
 
 func main() {
-	delay := flag.Int("delay", 0, "milliseconds that the handler takes")
 	streams := flag.Int("streams", 0, "MAX_CONCURRENT_STREAMS; 0 is no limit")
 	flag.Parse()
 	runtime.GOMAXPROCS(1)
@@ -112,7 +113,7 @@ func main() {
 		ServiceName: "bench.Echo",
 		HandlerType: (*interface{})(nil),
 		Methods: []grpc.MethodDesc{
-			{MethodName: "Echo", Handler: echo(time.Duration(*delay) * time.Millisecond)},
+			{MethodName: "Echo", Handler: echo},
 		},
 	}, struct{}{})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -123,6 +124,9 @@ func main() {
 	fmt.Printf("{\"port\":%d}\n", listener.Addr().(*net.TCPAddr).Port)
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
+		if millis, err := strconv.ParseInt(strings.TrimPrefix(lines.Text(), "delay "), 10, 64); err == nil {
+			atomic.StoreInt64(&delay, millis)
+		}
 		fmt.Printf("%s\n", counts.line())
 	}
 }
