@@ -5,7 +5,11 @@ import { GreeterService, type HelloReply, type HelloRequest } from "../generated
 /** Plain grpc-js servers on free ports of this machine, so that an example has somebody to call. */
 export const greeters = (count: number) =>
   Effect.forEach(Array.from({ length: count }), () =>
-    Effect.map(Effect.acquireRelease(listen, ({ server }) => Effect.sync(() => server.forceShutdown())), (s) => s.address))
+    Effect.map(
+      Effect.acquireRelease(listen, ({ server }) => Effect.sync(() => server.forceShutdown())),
+      (s) => s.address
+    )
+  )
 
 const listen = Effect.callback<{ readonly server: grpc.Server; readonly address: string }>((resume) => {
   const server = new grpc.Server()
@@ -14,5 +18,6 @@ const listen = Effect.callback<{ readonly server: grpc.Server; readonly address:
       reply(null, { text: `Hello, ${call.request.name}!` })
   })
   server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) =>
-    resume(error === null ? Effect.succeed({ server, address: `127.0.0.1:${port}` }) : Effect.die(error)))
+    resume(error === null ? Effect.succeed({ server, address: `127.0.0.1:${port}` }) : Effect.die(error))
+  )
 })

@@ -24,18 +24,11 @@ import { endpoint } from "../support/core/parts.ts"
 import { Dice } from "../support/core/prng.ts"
 import { QueueWatch, watch } from "../support/core/QueueWatch.ts"
 import { Recorder } from "../support/core/Recorder.ts"
-import { type Answer, ScriptedConnector } from "../support/core/ScriptedConnector.ts"
+import { ScriptedConnector } from "../support/core/ScriptedConnector.ts"
 import type { ScriptedSession } from "../support/core/ScriptedSession.ts"
 import { SeededScheduler } from "../support/core/SeededScheduler.ts"
+import { answers } from "./dials.ts"
 import { type Call, type Rules, rules } from "./borrowers.ts"
-
-/** What a run came to. */
-export interface Outcome {
-  readonly problems: ReadonlyArray<string>
-  readonly counts: Readonly<Record<string, number>>
-  readonly hash: number
-  readonly steps: number
-}
 
 const maxWaitMillis = 500
 const borrows = 32
@@ -56,18 +49,14 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
     if (event._tag === "PickSet" && event.ready.length === 0) picked = []
   })
 
-  // The network: each dial opens, is refused, hangs or dies.
   let calm = false
   const limit = 1 + dice.below(3)
   // In some runs connections fall silent, and time passes faster.
   const silent = dice.chance(0.3)
-  const answer = (): Answer => {
-    const after = dice.chance(0.5) ? dice.below(60) : 0
-    if (calm || dice.chance(0.7)) return { _tag: "Open", after, limit }
-    if (dice.chance(0.5)) return { _tag: "Refuse", after }
-    return dice.chance(0.2) ? { _tag: "Die", defect: "no such family" } : { _tag: "Hang" }
-  }
-  const connector = new ScriptedConnector(clock, answer)
+  const connector = new ScriptedConnector(
+    clock,
+    answers(dice, limit, () => calm)
+  )
 
   // The cluster, and windows into it.
   const pools: Array<Pool<ScriptedSession>> = []
@@ -261,11 +250,11 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
   unwatch()
   Pool.prototype.start = start
   scheduler.check = () => {}
-  return { problems: [...problems], counts, hash: scheduler.hash, steps: scheduler.steps } satisfies Outcome
+  return { problems: [...problems], counts, hash: scheduler.hash, steps: scheduler.steps }
 })
 
 /** Runs one seed. */
-export const run = (seed: number, broken: Partial<Rules> = {}): Promise<Outcome> => {
+export const run = (seed: number, broken: Partial<Rules> = {}) => {
   const scheduler = new SeededScheduler(seed)
   return Effect.runPromise(
     scenario(seed, scheduler, broken).pipe(

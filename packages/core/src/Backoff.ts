@@ -35,7 +35,12 @@ export const exponential = (options: BackoffOptions): Schedule.Schedule<Duration
   const issues = new Issues()
   const initial = millis(issues, "initial", options.initial)
   const max = millis(issues, "max", options.max)
-  issues.check(options.multiplier >= 1 && options.multiplier <= 10, "multiplier", "a number from 1 to 10", options.multiplier)
+  issues.check(
+    options.multiplier >= 1 && options.multiplier <= 10,
+    "multiplier",
+    "a number from 1 to 10",
+    options.multiplier
+  )
   issues.check(!(max < initial), "max", "at least `initial`", options.max)
   issues.throwIfAny()
   return Schedule.min([Schedule.exponential(initial, options.multiplier), Schedule.spaced(max)]).pipe(

@@ -54,7 +54,10 @@ class Pending<C, E> implements Borrow<C, E> {
 const borrowed = <C, E, A, E2, R>(
   borrowUnsafe: BorrowUnsafe<C, E>,
   demand: Partial<Demand> | undefined,
-  run: (lease: Lease<C>, restore: <B, E3, R3>(self: Effect.Effect<B, E3, R3>) => Effect.Effect<B, E3, R3>) => Effect.Effect<A, E2, R>
+  run: (
+    lease: Lease<C>,
+    restore: <B, E3, R3>(self: Effect.Effect<B, E3, R3>) => Effect.Effect<B, E3, R3>
+  ) => Effect.Effect<A, E2, R>
 ): Effect.Effect<A, E | E2, R> =>
   Effect.uninterruptibleMask((restore) => {
     const borrow = new Pending<C, E>(demand)
@@ -90,7 +93,8 @@ export const use = <C, E, A, E2, R>(
     Effect.onExit(restore(Effect.suspend(() => f(lease))), (exit) => {
       lease.release(verdict(exit))
       return Effect.void
-    }))
+    })
+  )
 
 /** Borrows until the scope closes. */
 export const get = <C, E>(
@@ -98,4 +102,8 @@ export const get = <C, E>(
   demand: Partial<Demand> | undefined
 ): Effect.Effect<Lease<C>, E, Scope.Scope> =>
   borrowed(borrowUnsafe, demand, (lease) =>
-    Effect.as(Effect.addFinalizer((exit) => Effect.sync(() => lease.release(verdict(exit)))), lease))
+    Effect.as(
+      Effect.addFinalizer((exit) => Effect.sync(() => lease.release(verdict(exit)))),
+      lease
+    )
+  )

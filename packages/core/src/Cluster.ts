@@ -119,7 +119,7 @@ const shrinkEvery = Duration.minutes(1)
  * await Effect.runPromise(program) // => "socket of a:1#1"
  * ```
  */
-export const make = Effect.fnUntraced(function*<C>(
+export const make = Effect.fnUntraced(function* <C>(
   options: ClusterOptions<C>
 ): Effect.fn.Return<Cluster<C, ConnectError>, OptionsError, Scope.Scope> {
   const checked = yield* check(options)
@@ -159,13 +159,16 @@ export const make = Effect.fnUntraced(function*<C>(
     publish: log.publish,
     run
   })
-  const silence = checked.silenceMillis === undefined ? undefined : new Silence<C, ConnectError>({
-    atLeastMillis: checked.silenceMillis,
-    pools,
-    balancer,
-    methods,
-    publish: log.publish
-  })
+  const silence =
+    checked.silenceMillis === undefined
+      ? undefined
+      : new Silence<C, ConnectError>({
+          atLeastMillis: checked.silenceMillis,
+          pools,
+          balancer,
+          methods,
+          publish: log.publish
+        })
   const pulse = new Pulse({
     now,
     run,
@@ -186,12 +189,16 @@ export const make = Effect.fnUntraced(function*<C>(
     inFlight: () => balancer.load(),
     connections: () => pools.reduce((n, pool) => n + pool.connections().length, 0)
   })
-  run(Effect.forever(Effect.andThen(
-    Effect.sleep(shrinkEvery),
-    Effect.sync(() => {
-      for (const pool of pools) pool.shrink()
-    })
-  )))
+  run(
+    Effect.forever(
+      Effect.andThen(
+        Effect.sleep(shrinkEvery),
+        Effect.sync(() => {
+          for (const pool of pools) pool.shrink()
+        })
+      )
+    )
+  )
   for (const pool of pools) pool.start()
   return {
     use: (f, demand) => Bracket.use(borrowUnsafe, f, demand),
@@ -224,7 +231,13 @@ const check = <C>(options: ClusterOptions<C>) =>
   Effect.try({
     try: () => {
       const issues = new Issues()
-      const { endpoints, max = Math.min(100, Math.max(4, options.min ?? 1)), maxStreams = Infinity, maxWaiters = 1_000, min = 1 } = options
+      const {
+        endpoints,
+        max = Math.min(100, Math.max(4, options.min ?? 1)),
+        maxStreams = Infinity,
+        maxWaiters = 1_000,
+        min = 1
+      } = options
       const millis = (path: string, input: Duration.Input, min: number) => {
         let value = NaN
         try {
@@ -257,9 +270,8 @@ const check = <C>(options: ClusterOptions<C>) =>
       const connectTimeout = Duration.millis(millis("connectTimeout", options.connectTimeout ?? "20 seconds", 1))
       const maxWaitMillis = millis("maxWait", options.maxWait ?? "30 seconds", 1)
       const drain = Duration.millis(millis("drain", options.drain ?? "30 seconds", 0))
-      const silenceMillis = options.silence === false
-        ? undefined
-        : millis("silence.atLeast", options.silence?.atLeast ?? "200 millis", 50)
+      const silenceMillis =
+        options.silence === false ? undefined : millis("silence.atLeast", options.silence?.atLeast ?? "200 millis", 50)
       issues.throwIfAny()
       return { min, max, maxStreams, maxWaiters, connectTimeout, maxWaitMillis, drain, silenceMillis }
     },

@@ -25,12 +25,12 @@ export type ConnectReason =
   | { readonly _tag: "NoEndpoints"; readonly target: string }
   /** The wait queue is full (`QueueLength`), or this waiter's time in it has passed (`QueueTime`). */
   | {
-    readonly _tag: "Saturated"
-    readonly by: "QueueLength" | "QueueTime"
-    readonly waiting: number
-    /** What the waiter waited for: a free permit, or a first connection. */
-    readonly on: "Permit" | "Connection"
-  }
+      readonly _tag: "Saturated"
+      readonly by: "QueueLength" | "QueueTime"
+      readonly waiting: number
+      /** What the waiter waited for: a free permit, or a first connection. */
+      readonly on: "Permit" | "Connection"
+    }
 
 /**
  * Why there is no connection, or no more. `cause` keeps what the transport said.

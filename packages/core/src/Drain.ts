@@ -35,7 +35,7 @@ export const make = <C, E>(options: DrainOptions<C, E>): Effect.Effect<DrainRepo
   })
 }
 
-const drain = Effect.fnUntraced(function*<C, E>(options: DrainOptions<C, E>): Effect.fn.Return<DrainReport> {
+const drain = Effect.fnUntraced(function* <C, E>(options: DrainOptions<C, E>): Effect.fn.Return<DrainReport> {
   const { balancer, now, pools, publish, queue, within } = options
   const startedAt = now()
   const refusedBefore = queue.refused

@@ -51,7 +51,12 @@ export const makeUnsafe = (options: EndpointOptions): Endpoint => {
     issues.check(addresses.indexOf(a) === i, `addresses[${i}]`, "an address that is not listed twice", a)
   })
   issues.check(weight > 0 && weight <= 1_000_000, "weight", "a number above 0, at most 1,000,000", weight)
-  issues.check(Number.isInteger(priority) && priority >= 0 && priority <= 127, "priority", "an integer from 0 to 127", priority)
+  issues.check(
+    Number.isInteger(priority) && priority >= 0 && priority <= 127,
+    "priority",
+    "an integer from 0 to 127",
+    priority
+  )
   issues.throwIfAny()
   return {
     addresses: [...addresses] as [string, ...Array<string>],
@@ -83,5 +88,6 @@ export const name = (endpoint: Endpoint): string => endpoint.addresses[0]
  * ```
  */
 export const sameConnection = (a: Endpoint, b: Endpoint): boolean =>
-  a.authority === b.authority && a.addresses.length === b.addresses.length &&
+  a.authority === b.authority &&
+  a.addresses.length === b.addresses.length &&
   a.addresses.every((address) => b.addresses.includes(address))

@@ -21,31 +21,41 @@ export type Event =
   | { readonly _tag: "Connecting"; readonly endpoint: string; readonly why: DialReason }
   | { readonly _tag: "Connected"; readonly endpoint: string; readonly connection: string; readonly millis: number }
   | {
-    readonly _tag: "ConnectFailed"
-    readonly endpoint: string
-    readonly error: ConnectError
-    readonly retryInMillis: number
-  }
+      readonly _tag: "ConnectFailed"
+      readonly endpoint: string
+      readonly error: ConnectError
+      readonly retryInMillis: number
+    }
   | {
-    readonly _tag: "Disconnected"
-    readonly endpoint: string
-    readonly connection: string
-    readonly error: ConnectError
-    readonly inFlight: number
-  }
+      readonly _tag: "Disconnected"
+      readonly endpoint: string
+      readonly connection: string
+      readonly error: ConnectError
+      readonly inFlight: number
+    }
   | { readonly _tag: "Closed"; readonly endpoint: string; readonly connection: string; readonly why: CloseReason }
   /** Nothing was heard while a call was overdue: it is not picked until it speaks. */
-  | { readonly _tag: "Quarantined"; readonly endpoint: string; readonly connection: string; readonly silentMillis: number }
+  | {
+      readonly _tag: "Quarantined"
+      readonly endpoint: string
+      readonly connection: string
+      readonly silentMillis: number
+    }
   /** A quarantined connection spoke. */
-  | { readonly _tag: "Recovered"; readonly endpoint: string; readonly connection: string; readonly silentMillis: number }
+  | {
+      readonly _tag: "Recovered"
+      readonly endpoint: string
+      readonly connection: string
+      readonly silentMillis: number
+    }
   | { readonly _tag: "PickSet"; readonly ready: ReadonlyArray<string> }
   | {
-    readonly _tag: "Ejected"
-    readonly endpoint: string
-    readonly rule: string
-    readonly value: number
-    readonly limit: number
-  }
+      readonly _tag: "Ejected"
+      readonly endpoint: string
+      readonly rule: string
+      readonly value: number
+      readonly limit: number
+    }
   | { readonly _tag: "Readmitted"; readonly endpoint: string }
   | { readonly _tag: "Panic"; readonly on: boolean; readonly usable: number; readonly ready: number }
   /** The wait queue turned a borrow away because it was full; at most once a second. */
@@ -109,11 +119,13 @@ export const makeEvents = (): Events => {
       }
     },
     listen: (listener) =>
-      Effect.asVoid(Effect.acquireRelease(
-        Effect.sync(() => {
-          listeners = [...listeners, listener]
-        }),
-        () => Effect.sync(() => remove(listener))
-      ))
+      Effect.asVoid(
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            listeners = [...listeners, listener]
+          }),
+          () => Effect.sync(() => remove(listener))
+        )
+      )
   }
 }

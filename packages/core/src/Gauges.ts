@@ -24,21 +24,23 @@ export interface Readings {
  * **Gotchas**: of two clusters with one target name, the later one is shown.
  */
 export const register = (target: string, readings: Readings): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.asVoid(Effect.acquireRelease(
-    Effect.contextWith((context) =>
-      Effect.sync(() => {
-        const one = (id: string, description: string, read: () => number) =>
-          Metric.registerUnsafe(Metric.gauge(id, { description, attributes: { target } }), context, {
-            get: () => ({ value: read() }),
-            update: () => {},
-            modify: () => {}
-          })
-        return [
-          one("hawser.cluster.waiting", "Borrows in the wait queue", readings.waiting),
-          one("hawser.cluster.in_flight", "Borrows on connections", readings.inFlight),
-          one("hawser.cluster.connections", "Connections that lend", readings.connections)
-        ]
-      })
-    ),
-    (registrations) => Effect.sync(() => registrations.forEach((r) => r.remove()))
-  ))
+  Effect.asVoid(
+    Effect.acquireRelease(
+      Effect.contextWith((context) =>
+        Effect.sync(() => {
+          const one = (id: string, description: string, read: () => number) =>
+            Metric.registerUnsafe(Metric.gauge(id, { description, attributes: { target } }), context, {
+              get: () => ({ value: read() }),
+              update: () => {},
+              modify: () => {}
+            })
+          return [
+            one("hawser.cluster.waiting", "Borrows in the wait queue", readings.waiting),
+            one("hawser.cluster.in_flight", "Borrows on connections", readings.inFlight),
+            one("hawser.cluster.connections", "Connections that lend", readings.connections)
+          ]
+        })
+      ),
+      (registrations) => Effect.sync(() => registrations.forEach((r) => r.remove()))
+    )
+  )

@@ -30,9 +30,10 @@ export const policy: Policy = {
       if (j >= i) j++
       const a = members[i]!
       const b = members[j]!
-      const chosen = demand.avoid === undefined
-        ? cheaper(a, b, now)
-        : cheapestOutside(members, demand.avoid, now) ?? cheaper(a, b, now)
+      const chosen =
+        demand.avoid === undefined
+          ? cheaper(a, b, now)
+          : (cheapestOutside(members, demand.avoid, now) ?? cheaper(a, b, now))
       const out = chosen.lease(demand, now)
       return out._tag === "Lease" ? out : firstWithRoom(members, i, demand, now)
     }

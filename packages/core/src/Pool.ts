@@ -129,8 +129,9 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
 
   /** Gives one connection back that the peak since the last call did not need. */
   shrink(): void {
-    const peak = this.peak
-    this.peak = this.load()
+    const load = this.load()
+    const peak = Math.max(this.peak, load)
+    this.peak = load
     const { min } = this.options
     const n = this.subchannels.length
     if (n <= min || this.extra !== undefined) return
@@ -148,8 +149,8 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     this.state = this.closed
       ? "Shutdown"
       : this.subchannels.length === 0
-      ? "Idle"
-      : best(this.subchannels.map((s) => s.connectivity()))
+        ? "Idle"
+        : best(this.subchannels.map((s) => s.connectivity()))
     const live = this.connections()
     this.silent = live.length > 0 && live.every((c) => c.quarantinedAt !== undefined)
     this.changed()
@@ -173,9 +174,13 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     for (let i = 0; i < subchannels.length; i++) {
       const live = subchannels[i]!.current
       if (
-        live !== undefined && (live.quarantinedAt !== undefined) === quarantined && live.hasRoom() &&
+        live !== undefined &&
+        (live.quarantinedAt !== undefined) === quarantined &&
+        live.hasRoom() &&
         (out === undefined || live.inFlight < out.inFlight)
-      ) out = live
+      ) {
+        out = live
+      }
     }
     return out
   }

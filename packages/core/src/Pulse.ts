@@ -38,7 +38,7 @@ export class Pulse {
     this.options.run(this.loop)
   }
 
-  private readonly loop: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
+  private readonly loop: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
     const { busy, now, tick } = this.options
     let before = now()
     do {

@@ -21,10 +21,12 @@ const staggerMillis = 250
  *
  * **Details**: fails with the error of the attempt that failed last.
  */
-export const addresses = <C, R>(connector: Connector<C, R>): Connector<C, R> => (endpoint) =>
-  endpoint.addresses.length === 1 ? connector(endpoint) : race(connector, endpoint)
+export const addresses =
+  <C, R>(connector: Connector<C, R>): Connector<C, R> =>
+  (endpoint) =>
+    endpoint.addresses.length === 1 ? connector(endpoint) : race(connector, endpoint)
 
-const race = Effect.fnUntraced(function*<C, R>(
+const race = Effect.fnUntraced(function* <C, R>(
   connector: Connector<C, R>,
   endpoint: Endpoint
 ): Effect.fn.Return<Session<C>, ConnectError, R | Scope.Scope> {
@@ -35,10 +37,15 @@ const race = Effect.fnUntraced(function*<C, R>(
 
   const attempt = (address: string, failed: Deferred.Deferred<void>) =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const scope = yield* Scope.fork(parent)
         const exit = yield* Effect.exit(
-          restore(Scope.provide(Effect.suspend(() => connector({ ...endpoint, addresses: [address] })), scope))
+          restore(
+            Scope.provide(
+              Effect.suspend(() => connector({ ...endpoint, addresses: [address] })),
+              scope
+            )
+          )
         )
         left--
         if (Exit.isSuccess(exit) && (yield* Deferred.succeed(won, exit.value))) return
@@ -50,7 +57,7 @@ const race = Effect.fnUntraced(function*<C, R>(
       })
     )
 
-  const starts = Effect.gen(function*() {
+  const starts = Effect.gen(function* () {
     for (const address of endpoint.addresses) {
       const failed = yield* Deferred.make<void>()
       fibers.push(yield* Effect.forkChild(attempt(address, failed)))

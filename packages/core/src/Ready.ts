@@ -14,7 +14,9 @@ export const awaitReady = <C>(
   Effect.callback((resume) => {
     const possible = balancer.members.length
     if (!Number.isInteger(count) || count < 1 || count > possible) {
-      resume(Effect.fail(new ConnectError({ reason: { _tag: "NoEndpoints", target }, cause: impossible(count, possible) })))
+      resume(
+        Effect.fail(new ConnectError({ reason: { _tag: "NoEndpoints", target }, cause: impossible(count, possible) }))
+      )
       return
     }
     const look = () => {

@@ -92,7 +92,12 @@ export class Silence<C, E> {
       if (live.quarantinedAt === undefined) {
         if (now - heard < this.options.atLeastMillis || !this.overdue(live, heard, now)) continue
         live.quarantinedAt = now
-        this.tell({ _tag: "Quarantined", endpoint: name(pool.endpoint), connection: live.id, silentMillis: now - heard })
+        this.tell({
+          _tag: "Quarantined",
+          endpoint: name(pool.endpoint),
+          connection: live.id,
+          silentMillis: now - heard
+        })
         pool.update()
       } else if (heard >= live.quarantinedAt) {
         const silentMillis = now - live.quarantinedAt
@@ -127,9 +132,10 @@ export class Silence<C, E> {
   private patience(lease: LiveLease<C>, heard: number): number {
     const { demand } = lease
     const estimate = demand.method === undefined ? undefined : this.options.methods.get(demand.method)
-    const usual = estimate === undefined
-      ? (demand.deadline - lease.startedAt) / 2
-      : estimate * (lease.startedAt - heard > idleMillis ? idleFactor : factor)
+    const usual =
+      estimate === undefined
+        ? (demand.deadline - lease.startedAt) / 2
+        : estimate * (lease.startedAt - heard > idleMillis ? idleFactor : factor)
     return Math.max(this.options.atLeastMillis, usual)
   }
 
@@ -161,7 +167,9 @@ export class Silence<C, E> {
       for (const old of silent) {
         const { inFlight, quarantinedAt } = old.current!
         // A connection beside it that was heard since then is as good a proof.
-        const others = pool.connections().some((c) => c.quarantinedAt === undefined && c.answered > 0 && c.heardAt() > quarantinedAt!)
+        const others = pool
+          .connections()
+          .some((c) => c.quarantinedAt === undefined && c.answered > 0 && c.heardAt() > quarantinedAt!)
         if (fresh.answered > 0 || others || inFlight === 0) {
           old.current!.giveUp()
           pool.remove(old, "Replaced")

@@ -177,22 +177,24 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
 
   /** Dials once. A connection that is not handed over is closed. */
   private readonly dial: Effect.Effect<LiveConnection<C>, ConnectError> = Effect.uninterruptibleMask((restore) =>
-    Effect.gen({ self: this }, function*() {
+    Effect.gen({ self: this }, function* () {
       const { connectTimeout, connector, maxStreams, methods, nextId, now } = this.options
       const endpoint = this.endpoint
       const startedAt = now()
       const scope = yield* Scope.make()
-      const exit = yield* Effect.exit(restore(
-        Scope.provide(connector(endpoint), scope).pipe(
-          Effect.timeoutOrElse({
-            duration: connectTimeout,
-            orElse: () =>
-              Effect.fail(
-                new ConnectError({ reason: { _tag: "TimedOut", after: connectTimeout }, endpoint: name(endpoint) })
-              )
-          })
+      const exit = yield* Effect.exit(
+        restore(
+          Scope.provide(connector(endpoint), scope).pipe(
+            Effect.timeoutOrElse({
+              duration: connectTimeout,
+              orElse: () =>
+                Effect.fail(
+                  new ConnectError({ reason: { _tag: "TimedOut", after: connectTimeout }, endpoint: name(endpoint) })
+                )
+            })
+          )
         )
-      ))
+      )
       if (Exit.isFailure(exit)) {
         yield* Scope.close(scope, exit)
         return yield* Effect.failCause(exit.cause)
@@ -231,7 +233,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
     this.move("Connecting")
   }
 
-  private readonly forever: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
+  private readonly forever: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
     const { now, publish, reconnect } = this.options
     const endpoint = name(this.endpoint)
     let step = yield* Schedule.toStep(reconnect)

@@ -94,7 +94,9 @@ export class WaitQueue<C, E> {
         borrow.granted(out)
         return undefined
       }
-      if (out._tag === "Closed" || (out._tag === "Failing" && !borrow.waitForReady)) return this.refuse(borrow, out.error)
+      if (out._tag === "Closed" || (out._tag === "Failing" && !borrow.waitForReady)) {
+        return this.refuse(borrow, out.error)
+      }
       this.last = out
     }
     if (this.waiting >= maxWaiters) return this.overflow(borrow)
@@ -170,7 +172,7 @@ export class WaitQueue<C, E> {
         this.last = out
         // Passed over: who is bound to one connection, and who waits out a failure that fails the others.
         if (waiter.borrow.affinity?.hard !== true && out._tag !== "Failing") return
-        (passed ??= new Set()).add(waiter)
+        ;(passed ??= new Set()).add(waiter)
       }
     }
   }

@@ -52,11 +52,7 @@ class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener 
   private answer: Uint8Array | undefined = undefined
   private done = false
 
-  constructor(
-    call: Call<I, O>,
-    options: BridgeOptions,
-    resume: (effect: Effect.Effect<Reply<O>, RpcError>) => void
-  ) {
+  constructor(call: Call<I, O>, options: BridgeOptions, resume: (effect: Effect.Effect<Reply<O>, RpcError>) => void) {
     this.call = call
     this.options = options
     this.resume = resume
@@ -117,7 +113,9 @@ class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener 
     } catch (cause) {
       // Not the caller's fault and not a status: the connection can't be trusted any more.
       this.release("Broken")
-      this.fail({ _tag: "Unavailable", details: "The call could not be started", connect: undefined }, "NotSent", { cause })
+      this.fail({ _tag: "Unavailable", details: "The call could not be started", connect: undefined }, "NotSent", {
+        cause
+      })
     }
     this.bytes = undefined
   }
@@ -196,13 +194,17 @@ class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener 
     this.done = true
     const { lease, queuedAt } = this
     const waited = queuedAt < 0 ? 0 : (lease === undefined ? this.options.now() : lease.startedAt) - queuedAt
-    this.resume(Effect.fail(of(this.method, reason, progress, {
-      attempts: this.call.attempt,
-      endpoint: lease === undefined ? undefined : name(lease.endpoint),
-      connection: lease?.id,
-      waitedMillis: Math.max(0, waited),
-      ...facts
-    })))
+    this.resume(
+      Effect.fail(
+        of(this.method, reason, progress, {
+          attempts: this.call.attempt,
+          endpoint: lease === undefined ? undefined : name(lease.endpoint),
+          connection: lease?.id,
+          waitedMillis: Math.max(0, waited),
+          ...facts
+        })
+      )
+    )
   }
 }
 

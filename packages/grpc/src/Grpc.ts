@@ -69,21 +69,23 @@ export const GrpcCluster: Context.Service<GrpcCluster, GrpcCluster> = Context.Se
  * ```
  */
 export const layer = (options: GrpcOptions): Layer.Layer<Channel | GrpcCluster, OptionsError> =>
-  Layer.effectContext(Effect.gen(function*() {
-    const Options = yield* Effect.promise(() => import("./Options.ts"))
-    const decoded = yield* Options.decode(options)
-    const { bare, cluster } = yield* connect(decoded)
-    const context = yield* Effect.context<never>()
-    const metrics = CallMetrics.make(decoded.target.name, context)
-    const { deadlineMillis, perAttempt, perCall, retry } = decoded
-    let channel: Channel = CallMetrics.perAttempt(metrics)(bare)
-    if (perAttempt !== undefined) channel = perAttempt(channel)
-    if (retry !== false) channel = Retry.intercept(retry)(channel)
-    channel = Deadline.withDefault(channel, deadlineMillis === Infinity ? none : deadlineMillis)
-    if (perCall !== undefined) channel = perCall(channel)
-    channel = CallMetrics.perCall(metrics)(channel)
-    return both(channel, cluster)
-  }))
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const Options = yield* Effect.promise(() => import("./Options.ts"))
+      const decoded = yield* Options.decode(options)
+      const { bare, cluster } = yield* connect(decoded)
+      const context = yield* Effect.context<never>()
+      const metrics = CallMetrics.make(decoded.target.name, context)
+      const { deadlineMillis, perAttempt, perCall, retry } = decoded
+      let channel: Channel = CallMetrics.perAttempt(metrics)(bare)
+      if (perAttempt !== undefined) channel = perAttempt(channel)
+      if (retry !== false) channel = Retry.intercept(retry)(channel)
+      channel = Deadline.withDefault(channel, deadlineMillis === Infinity ? none : deadlineMillis)
+      if (perCall !== undefined) channel = perCall(channel)
+      channel = CallMetrics.perCall(metrics)(channel)
+      return both(channel, cluster)
+    })
+  )
 
 /**
  * Bridge and cluster only: no deadline, no retry, no metrics of calls.
@@ -94,11 +96,13 @@ export const layer = (options: GrpcOptions): Layer.Layer<Channel | GrpcCluster, 
  * `Deadline.withDefault` is what listens to it.
  */
 export const layerBare = (options: GrpcBareOptions): Layer.Layer<Channel | GrpcCluster, OptionsError> =>
-  Layer.effectContext(Effect.gen(function*() {
-    const Options = yield* Effect.promise(() => import("./Options.ts"))
-    const { bare, cluster } = yield* connect(yield* Options.decodeBare(options))
-    return both(bare, cluster)
-  }))
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const Options = yield* Effect.promise(() => import("./Options.ts"))
+      const { bare, cluster } = yield* connect(yield* Options.decodeBare(options))
+      return both(bare, cluster)
+    })
+  )
 
 const both = (channel: Channel, cluster: GrpcCluster): Context.Context<Channel | GrpcCluster> =>
   Context.add(Context.make(Channel, channel), GrpcCluster, cluster)
@@ -106,7 +110,7 @@ const both = (channel: Channel, cluster: GrpcCluster): Context.Context<Channel |
 const connect = (
   options: Omit<Decoded, "deadlineMillis" | "retry" | "perCall" | "perAttempt">
 ): Effect.Effect<{ readonly bare: Channel; readonly cluster: GrpcCluster }, OptionsError, Scope.Scope> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const transport = yield* Transport
     const clock = yield* Clock.Clock
     const { authority, connections, credentials, maxReceiveBytes, maxSendBytes, queue, silence, userAgent } = options

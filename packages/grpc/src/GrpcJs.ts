@@ -38,9 +38,8 @@ export interface GrpcJsOptions {
 /** The transport over grpc-js. */
 export const make = (adapter: GrpcJsOptions = {}): Transport => ({
   connector: (options) =>
-    Effect.map(
-      Credentials.toGrpcJs(options.credentials),
-      ({ credentials, channelOptions }) => connector({ ...options, ...adapter }, credentials, channelOptions)
+    Effect.map(Credentials.toGrpcJs(options.credentials), ({ credentials, channelOptions }) =>
+      connector({ ...options, ...adapter }, credentials, channelOptions)
     )
 })
 
@@ -54,7 +53,8 @@ const connector = (
   const dialAddress = Race.addresses((endpoint) => dial(endpoint, options, credentials, extra))
   return (endpoint) =>
     Effect.flatMap(lookup(endpoint.addresses[0]), (addresses) =>
-      dialAddress({ ...endpoint, addresses: addresses as [string, ...Array<string>] }))
+      dialAddress({ ...endpoint, addresses: addresses as [string, ...Array<string>] })
+    )
 }
 
 const dial = (
@@ -63,7 +63,7 @@ const dial = (
   credentials: grpc.ChannelCredentials,
   extra: grpc.ChannelOptions
 ): Effect.Effect<Session<Connection>, ConnectError, Scope> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const session = yield* Effect.acquireRelease(
       Effect.sync(() => new GrpcJsSession(endpoint, options, credentials, extra, () => monotonicMillis(clock))),
@@ -162,7 +162,8 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
   start(options: StartOptions, listener: CallListener): Wire {
     if (this.over) {
       process.nextTick(() =>
-        listener.onStatus(grpc.status.UNAVAILABLE, "The connection has ended", Metadata.empty, "NotSent"))
+        listener.onStatus(grpc.status.UNAVAILABLE, "The connection has ended", Metadata.empty, "NotSent")
+      )
       return deadWire
     }
     const deadline = options.deadline === Infinity ? Infinity : Date.now() + Math.max(0, options.deadline - this.now())

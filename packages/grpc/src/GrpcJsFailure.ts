@@ -24,6 +24,8 @@ const reason = (error: unknown): ConnectReason => {
   const code = typeof error === "object" && error !== null && "code" in error ? String(error.code) : ""
   const problem = tls[code]
   if (problem !== undefined) return { _tag: "Tls", problem }
-  if (code.startsWith("ERR_SSL_") || code.startsWith("ERR_TLS_") || code === "EPROTO") return { _tag: "Tls", problem: "Other" }
+  if (code.startsWith("ERR_SSL_") || code.startsWith("ERR_TLS_") || code === "EPROTO") {
+    return { _tag: "Tls", problem: "Other" }
+  }
   return code === "ECONNREFUSED" ? { _tag: "Refused" } : { _tag: "Reset" }
 }

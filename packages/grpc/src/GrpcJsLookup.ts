@@ -15,7 +15,8 @@ const timeoutMillis = 5_000
 const maxAddresses = 16
 
 /** A host and a port as one address: `10.0.0.7:50051`, `[::1]:50051`. */
-export const format = (host: string, port: number): string => (isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`)
+export const format = (host: string, port: number): string =>
+  isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`
 
 /** An address taken apart. */
 export const parse = (address: string): { readonly host: string; readonly port: number } => {
@@ -28,7 +29,8 @@ export const parse = (address: string): { readonly host: string; readonly port: 
 export const lookup = (address: string): Effect.Effect<ReadonlyArray<string>, ConnectError> => {
   const { host, port } = parse(address)
   if (isIP(host) !== 0) return Effect.succeed([address])
-  const failed = (cause: unknown) => new ConnectError({ reason: { _tag: "Resolution", target: host }, endpoint: address, cause })
+  const failed = (cause: unknown) =>
+    new ConnectError({ reason: { _tag: "Resolution", target: host }, endpoint: address, cause })
   return Effect.callback<ReadonlyArray<string>, ConnectError>((resume) => {
     dns.lookup(host, { all: true, order: "verbatim" }, (error, found) => {
       if (error !== null) resume(Effect.fail(failed(error)))

@@ -8,8 +8,8 @@ import { fibers } from "../fibers.ts"
 export const connect: Connect = async (address) => {
   const channel = new grpc.Channel(address, grpc.credentials.createInsecure(), {})
   const { path, requestSerialize, responseDeserialize } = definition.echo
-  const echo = (message: Message): Effect.Effect<Message, Error> =>
-    Effect.callback<Message, Error>((resume) => {
+  const echo = (message: Message): Effect.Effect<Message> =>
+    Effect.callback<Message>((resume) => {
       const call = channel.createCall(path, Infinity, null, null, null)
       let reply: Message | undefined
       call.start(new grpc.Metadata(), {
@@ -21,7 +21,7 @@ export const connect: Connect = async (address) => {
           resume(
             status.code === grpc.status.OK && reply !== undefined
               ? Effect.succeed(reply)
-              : Effect.fail(new Error(`${status.code} ${status.details}`))
+              : Effect.die(new Error(`${status.code} ${status.details}`))
           )
       })
       call.sendMessageWithContext({}, requestSerialize(message))

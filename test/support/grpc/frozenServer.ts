@@ -9,7 +9,7 @@ await Effect.runPromise(
       const server = yield* EchoServer.make({ name: process.argv[2]! })
       process.on("message", () => process.send!(server.counts()))
       process.send!(server.port)
-      yield* Effect.never
+      return yield* Effect.never
     })
   )
 )

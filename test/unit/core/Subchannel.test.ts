@@ -80,13 +80,13 @@ describe("Subchannel", () => {
     Effect.gen(function* () {
       const { connector, subchannel } = yield* setup({ reconnect: exact }, () => ({ _tag: "Open" }))
       yield* settle
-      connector.sessions[0]!.lose()
+      connector.dials[0]!.session!.lose()
       yield* settle
       assert.strictEqual(subchannel.connectivity(), "Connecting")
       assert.strictEqual(subchannel.lease(demand())._tag, "Pending")
       yield* TestClock.adjust("1 second")
       assert.strictEqual(subchannel.connectivity(), "Ready")
-      connector.sessions[1]!.lose()
+      connector.dials[1]!.session!.lose()
       yield* settle
       assert.strictEqual(subchannel.connectivity(), "TransientFailure")
     })

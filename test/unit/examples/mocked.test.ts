@@ -6,18 +6,24 @@ import { GreeterService } from "../../../examples/generated/greeter.ts"
 
 class Greeter extends Client.Service<Greeter>()("app/Greeter", GreeterService) {}
 
-const greet = (name: string) => Greeter.use((greeter) => greeter.sayHello({ name })).pipe(
-  Effect.map(({ text }) => text),
-  Effect.catchReason("RpcError", "NotFound", () => Effect.succeed("a stranger"))
+const greet = (name: string) =>
+  Greeter.use((greeter) => greeter.sayHello({ name })).pipe(
+    Effect.map(({ text }) => text),
+    Effect.catchReason("RpcError", "NotFound", () => Effect.succeed("a stranger"))
+  )
+
+const mocked = Greeter.layer.pipe(
+  Layer.provide(
+    TestChannel.layerService(GreeterService, {
+      sayHello: ({ name }) =>
+        name === "Ada" ? Effect.succeed({ text: "Hello, Ada!" }) : Effect.fail({ _tag: "NotFound" as const })
+    })
+  )
 )
 
-const mocked = Greeter.layer.pipe(Layer.provide(TestChannel.layerService(GreeterService, {
-  sayHello: ({ name }) =>
-    name === "Ada" ? Effect.succeed({ text: "Hello, Ada!" }) : Effect.fail({ _tag: "NotFound" as const })
-})))
-
 it.effect("greets whom the server knows, and strangers", () =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     assert.strictEqual(yield* greet("Ada"), "Hello, Ada!")
     assert.strictEqual(yield* greet("Bob"), "a stranger")
-  }).pipe(Effect.provide(mocked)))
+  }).pipe(Effect.provide(mocked))
+)
