@@ -26,7 +26,9 @@ export interface LimitOptions {
 }
 
 interface Window {
+  /** Running for at least half of the time. */
   readonly handlers: number
+  readonly meanHandlers: number
   readonly callsPerSecond: number
 }
 
@@ -87,6 +89,7 @@ const measure = async ({ server, worker }: Contestant, millis: number): Promise<
   return {
     sample,
     handlers: median(windows.map((window) => window.handlers)),
+    meanHandlers: median(windows.map((window) => window.meanHandlers)),
     callsPerSecond: median(windows.map((window) => window.callsPerSecond))
   }
 }
@@ -94,7 +97,8 @@ const measure = async ({ server, worker }: Contestant, millis: number): Promise<
 const between = (from: Stats, to: Stats): Window => {
   const elapsed = to.atMillis - from.atMillis
   return {
-    handlers: (to.runningMillis - from.runningMillis) / elapsed,
+    handlers: to.medianRunning,
+    meanHandlers: (to.runningMillis - from.runningMillis) / elapsed,
     callsPerSecond: ((to.calls - from.calls) / elapsed) * 1000
   }
 }
@@ -112,6 +116,7 @@ const row = async (contestant: Contestant, raw: Contestant): Promise<Row> => {
     client: titles[contestant.worker.name],
     concurrency,
     handlers: rounded(handlers(contestant), 1),
+    meanHandlers: of(1, (round) => round.meanHandlers),
     mostHandlers: maxRunning,
     callsPerSecond: of(0, (round) => round.callsPerSecond),
     timesRaw: rounded(multiple(contestant, raw), 2),

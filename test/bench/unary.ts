@@ -107,7 +107,7 @@ const summary = (contestants: ReadonlyArray<Contestant>): Result => {
     const medians = levels.map((_, i) => median(ratios(hawser, i)))
     values.B1 = mean(medians)
     values.B6 = hawser.connections
-    values.B6x = Math.max(...medians)
+    values.B6x = values.B1
   }
   return { values, rows }
 }

@@ -12,17 +12,32 @@ const { values } = parseArgs({
 let delay = 0
 const streams = Number(values.streams)
 
-let at = performance.now()
+let moved = performance.now()
 let runningMillis = 0
+/** How long so many were running since the last reading. */
+let at = new Float64Array(4096)
 let running = 0
 let maxRunning = 0
 let calls = 0
 let accepted = 0
 
-const move = (by: 1 | -1): void => {
+const pass = (): void => {
   const now = performance.now()
-  runningMillis += running * (now - at)
-  at = now
+  runningMillis += running * (now - moved)
+  at[running]! += now - moved
+  moved = now
+}
+
+const median = (): number => {
+  const total = at.reduce((sum, millis) => sum + millis, 0)
+  let n = 0
+  for (let below = at[0]!; below * 2 < total && n < at.length - 1; below += at[n]!) n++
+  at = new Float64Array(4096)
+  return n
+}
+
+const move = (by: 1 | -1): void => {
+  pass()
   running += by
   if (by < 0) calls++
   else if (running > maxRunning) maxRunning = running
@@ -64,8 +79,8 @@ server.listen(0, "127.0.0.1", () => {
 const lines = readline.createInterface({ input: process.stdin })
 lines.on("line", (line) => {
   if (line.startsWith("delay ")) delay = Number(line.slice(6))
-  const now = performance.now()
-  const area = runningMillis + running * (now - at)
-  console.log(JSON.stringify({ atMillis: now, runningMillis: area, running, maxRunning, calls, accepted }))
+  pass()
+  const medianRunning = median()
+  console.log(JSON.stringify({ atMillis: moved, runningMillis, medianRunning, running, maxRunning, calls, accepted }))
 })
 lines.on("close", () => process.exit(0))

@@ -10,6 +10,8 @@ export interface Stats {
   readonly atMillis: number
   /** The integral of `running` over time: two readings give the exact mean between them. */
   readonly runningMillis: number
+  /** At least so many were running half of the time since the last reading. */
+  readonly medianRunning: number
   readonly running: number
   readonly maxRunning: number
   readonly calls: number

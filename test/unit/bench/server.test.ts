@@ -27,6 +27,7 @@ describe("bench server without Go", () => {
     assert.isAbove(meter.calls, 6)
     assert.strictEqual(to.calls - from.calls, meter.calls)
     assert.strictEqual(to.maxRunning, 2)
+    assert.strictEqual(to.medianRunning, 2)
     assert.strictEqual(to.running, 0)
     assert.strictEqual(to.accepted, 1)
     const mean = (to.runningMillis - from.runningMillis) / (to.atMillis - from.atMillis)

@@ -30,11 +30,13 @@ func (rawCodec) Name() string                               { return "proto" }
 func (rawCodec) Marshal(v interface{}) ([]byte, error)      { return *v.(*[]byte), nil }
 func (rawCodec) Unmarshal(data []byte, v interface{}) error { *v.(*[]byte) = data; return nil }
 
-// Area is the integral of running over time, so that two readings give the exact mean between them.
+// Area is the integral of running over time, so that two readings give the exact mean between them; at[n] is how long n
+// were running since the last reading, which gives the median.
 type stats struct {
 	mutex      sync.Mutex
-	at         time.Duration
+	moved      time.Duration
 	area       float64
+	at         [4096]float64
 	running    int
 	maxRunning int
 	calls      int
@@ -47,11 +49,35 @@ var (
 	delay   int64
 )
 
+// Books the time since the last change.
+func (s *stats) pass() {
+	now := time.Since(started)
+	millis := (now - s.moved).Seconds() * 1000
+	s.moved = now
+	s.area += float64(s.running) * millis
+	if s.running < len(s.at) {
+		s.at[s.running] += millis
+	}
+}
+
+// At least so many were running half of the time since the last reading.
+func (s *stats) median() int {
+	total := 0.0
+	for _, millis := range s.at {
+		total += millis
+	}
+	n, below := 0, s.at[0]
+	for below*2 < total && n < len(s.at)-1 {
+		n++
+		below += s.at[n]
+	}
+	s.at = [4096]float64{}
+	return n
+}
+
 func (s *stats) move(by int) {
 	s.mutex.Lock()
-	now := time.Since(started)
-	s.area += float64(s.running) * (now - s.at).Seconds() * 1000
-	s.at = now
+	s.pass()
 	s.running += by
 	if by < 0 {
 		s.calls++
@@ -64,10 +90,11 @@ func (s *stats) move(by int) {
 func (s *stats) line() []byte {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	now := time.Since(started)
+	s.pass()
 	line, _ := json.Marshal(map[string]interface{}{
-		"atMillis":      now.Seconds() * 1000,
-		"runningMillis": s.area + float64(s.running)*(now-s.at).Seconds()*1000,
+		"atMillis":      s.moved.Seconds() * 1000,
+		"runningMillis": s.area,
+		"medianRunning": s.median(),
 		"running":       s.running,
 		"maxRunning":    s.maxRunning,
 		"calls":         s.calls,
