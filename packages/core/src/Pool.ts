@@ -110,7 +110,9 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
   /** Opens one connection beyond the maximum, to stand in for a silent one. */
   replace(): Subchannel<C> | undefined {
     if (this.closed || this.extra !== undefined) return undefined
+    const known = this.connectMillis()
     this.extra = this.add("Replace")
+    this.extra.connectMillis = known
     return this.extra
   }
 

@@ -51,15 +51,15 @@ export interface SubchannelOptions<C> {
 /** One single-use connection after another to one endpoint. */
 export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements LiveOwner<C> {
   readonly endpoint: Endpoint
-  readonly why: DialReason
   /** The connection that lends, or that is put aside for silence. */
   current: LiveConnection<C> | undefined = undefined
   /** Ended connections with borrows still in flight. */
   readonly draining = new Set<LiveConnection<C>>()
   lastError: ConnectError | undefined = undefined
-  /** How long the last successful dial took. */
+  /** How long the last successful dial took; not that of a replacement, whose server may have had to wake up first. */
   connectMillis: number | undefined = undefined
   private state: Connectivity = "Connecting"
+  private dialling: DialReason
   private loop: Fiber.Fiber<void> | undefined = undefined
   private readonly broke = Latch.makeUnsafe()
   private readonly options: SubchannelOptions<C>
@@ -67,7 +67,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   constructor(endpoint: Endpoint, why: DialReason, options: SubchannelOptions<C>) {
     super()
     this.endpoint = endpoint
-    this.why = why
+    this.dialling = why
     this.options = options
   }
 
@@ -217,7 +217,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   private ready(live: LiveConnection<C>, millis: number): void {
     this.current = live
     this.lastError = undefined
-    this.connectMillis = millis
+    if (this.dialling !== "Replace") this.connectMillis = millis
     this.broke.closeUnsafe()
     this.options.publish({ _tag: "Connected", endpoint: name(this.endpoint), connection: live.id, millis })
     this.move("Ready")
@@ -237,15 +237,14 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
     const { now, publish, reconnect } = this.options
     const endpoint = name(this.endpoint)
     let step = yield* Schedule.toStep(reconnect)
-    let why = this.why
     let delay = lastResort
     // Connections in a row that ended before they had proved anything.
     let unproven = 0
     while (this.state !== "Shutdown") {
       const startedAt = now()
-      publish({ _tag: "Connecting", endpoint, why })
-      why = "Reconnect"
+      publish({ _tag: "Connecting", endpoint, why: this.dialling })
       const exit = yield* Effect.exit(this.dial)
+      this.dialling = "Reconnect"
       let error: ConnectError
       if (Exit.isSuccess(exit)) {
         const live = exit.value

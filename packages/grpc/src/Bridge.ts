@@ -14,7 +14,7 @@ import type { Outcome } from "@hawser/core/Outcome"
 import * as Effect from "effect/Effect"
 import type { Call, Reply } from "./Call.ts"
 import * as Channel from "./Channel.ts"
-import type { CallListener, Connection, Wire } from "./Connection.ts"
+import type { CallListener, Connection, StartOptions, Wire } from "./Connection.ts"
 import * as Metadata from "./Metadata.ts"
 import { type Facts, of, type Phase, type Progress, type RpcError, type RpcReason } from "./RpcError.ts"
 import * as Status from "./Status.ts"
@@ -39,7 +39,7 @@ export const make = (options: BridgeOptions): Channel.Channel =>
       })
   })
 
-class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener {
+class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, StartOptions, CallListener {
   private readonly call: Call<I, O>
   private readonly options: BridgeOptions
   private readonly resume: (effect: Effect.Effect<Reply<O>, RpcError>) => void
@@ -73,6 +73,15 @@ class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener 
   get method(): string {
     return this.call.method.path
   }
+  get path(): string {
+    return this.call.method.path
+  }
+  get metadata(): Metadata.Metadata | undefined {
+    return this.call.metadata
+  }
+  get attempt(): number {
+    return this.call.attempt
+  }
   get avoid(): ReadonlySet<string> | undefined {
     return this.call.avoid
   }
@@ -104,9 +113,8 @@ class UnaryCall<I, O> implements Borrow<Connection, ConnectError>, CallListener 
   granted(lease: Lease<Connection>): void {
     this.place = undefined
     this.lease = lease
-    const { attempt, metadata } = this.call
     try {
-      const wire = lease.connection.start({ path: this.method, metadata, deadline: this.deadline, attempt }, this)
+      const wire = lease.connection.start(this, this)
       this.wire = wire
       wire.send(this.bytes!)
       wire.read()

@@ -166,7 +166,8 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
       )
       return deadWire
     }
-    const deadline = options.deadline === Infinity ? Infinity : Date.now() + Math.max(0, options.deadline - this.now())
+    const deadline =
+      options.deadline === Infinity ? Infinity : Date.now() + Math.max(0, Math.ceil(options.deadline - this.now()))
     const call = new GrpcJsCall(this.channel.createCall(options.path, deadline, null, null, null), this, listener)
     this.calls.add(call)
     call.start(toGrpcJs(options.metadata, options.attempt))

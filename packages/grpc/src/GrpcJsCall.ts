@@ -123,7 +123,7 @@ export const toGrpcJs = (metadata: Metadata.Metadata | undefined, attempt: numbe
 /** grpc-js copies what a call starts with. */
 const noMetadata = new grpc.Metadata()
 
-const received = (metadata: grpc.Metadata): Metadata.Metadata => Metadata.received(() => entries(metadata))
+const received = (metadata: grpc.Metadata): Metadata.Metadata => Metadata.received(entries, metadata)
 
 function* entries(metadata: grpc.Metadata): Generator<Metadata.Entry> {
   for (const key of Object.keys(metadata.getMap())) {

@@ -85,18 +85,24 @@ const none: ReadonlyArray<OptionsIssue> = []
 const copy = (value: Value): Value => (value instanceof Uint8Array ? new Uint8Array(value) : value)
 
 class MetadataImpl implements Metadata {
-  readonly #source: ReadonlyArray<Entry> | (() => Iterable<Entry>)
-  #list: ReadonlyArray<Entry> | undefined
+  /** Read on first use, from `#source`: a call that succeeds mostly needs neither. */
+  #list: ReadonlyArray<Entry> | ((source: never) => Iterable<Entry>)
+  readonly #source: unknown
   #issues: ReadonlyArray<OptionsIssue> | undefined
-  constructor(source: ReadonlyArray<Entry> | (() => Iterable<Entry>), issues?: ReadonlyArray<OptionsIssue>) {
-    this.#source = source
+  constructor(
+    list: ReadonlyArray<Entry> | ((source: never) => Iterable<Entry>),
+    issues?: ReadonlyArray<OptionsIssue>,
+    source?: unknown
+  ) {
+    this.#list = list
     this.#issues = issues
+    this.#source = source
   }
   get [TypeId](): typeof TypeId {
     return TypeId
   }
   get entries(): ReadonlyArray<Entry> {
-    this.#list ??= typeof this.#source === "function" ? [...this.#source()] : this.#source
+    if (typeof this.#list === "function") this.#list = [...this.#list(this.#source as never)]
     return this.#list
   }
   get size(): number {
@@ -228,7 +234,8 @@ export const fromEntries = (entries: Iterable<Entry>): Metadata => {
  *
  * **Gotchas**: keys must be lower-case, as HTTP/2 has them.
  */
-export const received = (entries: () => Iterable<Entry>): Metadata => new MetadataImpl(entries, none)
+export const received = <Source>(entries: (source: Source) => Iterable<Entry>, source: Source): Metadata =>
+  new MetadataImpl(entries, none, source)
 
 /** The first value of a key. */
 export const get: {

@@ -210,6 +210,29 @@ describe("Silence", () => {
     })
   )
 
+  it.effect("a replacement that had to wait for its server to wake up makes the next verdict no slower", () =>
+    Effect.gen(function* () {
+      const { answered, call, connector, recorder } = yield* setup({ addresses: ["a", "b"], script: first(2) })
+      yield* answered("a", 10)
+      call("a", 700)
+      yield* TestClock.adjust("6 seconds")
+      connector.pending[0]!.open()
+      yield* settle
+      const [asleep] = recorder.of("Connected").slice(-1)
+      assert.isAbove(asleep!.millis, 5_000)
+      // On the new connection, once another replacement may be dialled.
+      yield* TestClock.adjust("10 seconds")
+      yield* answered("a", 10)
+      call("a")
+      yield* TestClock.adjust(1_000)
+      const ejected = recorder.of("Ejected")
+      assert.deepStrictEqual(
+        ejected.map((e) => e.limit),
+        [500, 500]
+      )
+    })
+  )
+
   it.effect("never ejects more than half of the endpoints", () =>
     Effect.gen(function* () {
       const { answered, call, facts, picks, recorder } = yield* setup({ script: first(3) })

@@ -21,7 +21,7 @@ const answering = () => {
         const bytes = call.method.path.endsWith("/Echo")
           ? EchoReply.encode({ id, payload: Buffer.alloc(0), server: "a" }).finish()
           : PutReply.encode({ id, server: "a" }).finish()
-        const trailers = Metadata.received(() => [["x-cost", "3"]])
+        const trailers = Metadata.received(() => [["x-cost", "3"]], undefined)
         return { message: call.method.decode(bytes), headers: Metadata.empty, trailers, connection: "a:1#1" }
       })
   })

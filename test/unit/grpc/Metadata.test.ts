@@ -134,7 +134,7 @@ describe("Metadata", () => {
       reads++
       yield ["grpc-status", "0"]
       yield ["x-odd", "grün"]
-    })
+    }, undefined)
     assert.strictEqual(reads, 0)
     assert.strictEqual(metadata.get("grpc-status"), "0")
     assert.strictEqual(metadata.size, 2)
@@ -155,12 +155,15 @@ describe("Metadata", () => {
   })
 
   describe("shown", () => {
-    const secret = Metadata.received(() => [
-      ["authorization", "Bearer s3cret"],
-      ["cookie", "s3cret"],
-      ["x-s-bin", new TextEncoder().encode("s3cret")],
-      ["content-type", "application/grpc"]
-    ])
+    const secret = Metadata.received(
+      () => [
+        ["authorization", "Bearer s3cret"],
+        ["cookie", "s3cret"],
+        ["x-s-bin", new TextEncoder().encode("s3cret")],
+        ["content-type", "application/grpc"]
+      ],
+      undefined
+    )
     const printers: ReadonlyArray<readonly [name: string, print: (u: unknown) => string]> = [
       ["String", String],
       ["JSON.stringify", JSON.stringify],

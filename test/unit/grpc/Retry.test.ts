@@ -278,7 +278,7 @@ describe("attempts", () => {
 
 describe("pushback", () => {
   const pushed = (millis: string) =>
-    unavailable("Answered", { metadata: Metadata.received(() => [["grpc-retry-pushback-ms", millis]]) })
+    unavailable("Answered", { metadata: Metadata.received(() => [["grpc-retry-pushback-ms", millis]], undefined) })
 
   it.effect("replaces the wait, and the schedule starts afresh", () =>
     Effect.gen(function* () {

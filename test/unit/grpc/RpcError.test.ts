@@ -85,10 +85,13 @@ describe("RpcError", () => {
   )
 
   it("shows no metadata values, whoever prints it", () => {
-    const metadata = Metadata.received(() => [
-      ["x-token", "s3cret"],
-      ["grpc-status", "14"]
-    ])
+    const metadata = Metadata.received(
+      () => [
+        ["x-token", "s3cret"],
+        ["grpc-status", "14"]
+      ],
+      undefined
+    )
     const connect = new ConnectError.ConnectError({ reason: { _tag: "Refused" }, endpoint: "a:1" })
     const error = RpcError.of(path, { _tag: "Unavailable", details: "no route", connect }, "NotSent", {
       metadata,

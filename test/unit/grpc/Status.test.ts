@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { ConnectError } from "@hawser/core"
 import { Metadata, RpcError, Status } from "@hawser/grpc"
 
-const grpc = Metadata.received(() => [["content-type", "application/grpc"]])
-const other = Metadata.received(() => [["x-trailer", "1"]])
+const grpc = Metadata.received(() => [["content-type", "application/grpc"]], undefined)
+const other = Metadata.received(() => [["x-trailer", "1"]], undefined)
 const none = Metadata.empty
 const progresses = ["NotSent", "Refused", "MaybeProcessed", "Answered"] as const
 
@@ -61,12 +61,12 @@ describe("isGrpc", () => {
     ["application/grpcish", false],
     ["text/html", false]
   ])("%s: %s", (type, is) => {
-    assert.strictEqual(Status.isGrpc(Metadata.received(() => [["content-type", type]])), is)
+    assert.strictEqual(Status.isGrpc(Metadata.received(() => [["content-type", type]], undefined)), is)
   })
   it("needs a content type", () => {
     assert.isFalse(Status.isGrpc(undefined))
     assert.isFalse(Status.isGrpc(none))
-    assert.isFalse(Status.isGrpc(Metadata.received(() => [["content-type", new Uint8Array()]])))
+    assert.isFalse(Status.isGrpc(Metadata.received(() => [["content-type", new Uint8Array()]], undefined)))
   })
 })
 
