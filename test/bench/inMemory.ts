@@ -35,6 +35,7 @@ class EchoWire implements Wire {
   send(bytes: Uint8Array): void {
     this.#bytes = bytes
   }
+  end(): void {}
   read(): void {
     const bytes = this.#bytes
     // There is one message, however often one is asked for.

@@ -212,6 +212,7 @@ describe("a session of the adapter", () => {
             }
           )
           wire.send(bytes)
+          wire.end()
           wire.read()
           yield* server.until("running", (s) => s.running === 1)
           yield* settled(session)
@@ -255,11 +256,13 @@ describe("a call of the adapter that ends before it is sent", () => {
         const seen: Array<readonly [number, Progress]> = []
         const wire = connection.start({ path, metadata: undefined, deadline: Infinity, attempt: 1 }, statuses(seen))
         wire.send(bytes)
+        wire.end()
         wire.read()
         wire.cancel()
         // What is sent later on the same connection arrives later.
         const later = connection.start({ path, metadata: undefined, deadline: Infinity, attempt: 1 }, statuses(seen))
         later.send(bytes)
+        later.end()
         later.read()
         yield* eventually("ended", () => seen.length === 2)
         assert.deepStrictEqual(seen, [
@@ -280,6 +283,7 @@ describe("a call of the adapter that ends before it is sent", () => {
         for (const deadline of [-1, Infinity]) {
           const wire = connection.start({ path, metadata: undefined, deadline, attempt: 1 }, statuses(seen))
           wire.send(bytes)
+          wire.end()
           wire.read()
         }
         yield* eventually("ended", () => seen.length === 2)
@@ -302,6 +306,7 @@ describe("a call of the adapter that ends before it is sent", () => {
         const seen: Array<readonly [number, Progress]> = []
         const wire = connection.start({ path, metadata: undefined, deadline: Infinity, attempt: 1 }, statuses(seen))
         wire.send(bytes)
+        wire.end()
         wire.read()
         assert.deepStrictEqual(seen, [])
         yield* eventually("ended", () => seen.length === 1)
@@ -319,6 +324,7 @@ describe("a call of the adapter that ends before it is sent", () => {
         const seen: Array<readonly [number, Progress]> = []
         const wire = connection.start({ path, metadata: undefined, deadline: Infinity, attempt: 1 }, statuses(seen))
         wire.send(bytes)
+        wire.end()
         wire.read()
         sessionOf((connection as unknown as { readonly channel: grpc.Channel }).channel)!.emit("goaway", 0, 0)
         yield* eventually("ended", () => seen.length === 1)

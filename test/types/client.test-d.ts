@@ -5,9 +5,18 @@ import type * as protoLoader from "@grpc/proto-loader"
 import type { Call, Channel, RpcError } from "@hawser/grpc"
 import { Client, Deadline, Method } from "@hawser/grpc"
 import { TestChannel } from "@hawser/testing"
-import type { Context, Layer } from "effect"
-import { Data, Effect } from "effect"
-import type { EchoReply, EchoRequest, PutReply, PutRequest } from "../generated/echo.ts"
+import type { Context, Layer, Scope } from "effect"
+import { Data, Effect, Stream } from "effect"
+import type {
+  ChatReply,
+  EchoReply,
+  EchoRequest,
+  PutReply,
+  PutRequest,
+  UploadReply,
+  WatchReply,
+  WatchRequest
+} from "../generated/echo.ts"
 import { EchoService } from "../generated/echo.ts"
 import type { Equals } from "./equals.ts"
 import { check } from "./equals.ts"
@@ -22,7 +31,7 @@ declare const wider: Channel.Channel.With<RpcError.RpcError | NoTenant, Tenant>
 // ------------------------------------------------------------------------------------------------------- ts-proto
 {
   const echo = Client.make(EchoService, channel, { idempotent: ["echo"] })
-  check<Equals<keyof typeof echo, "echo" | "put">>()
+  check<Equals<keyof typeof echo, "echo" | "put" | "watch" | "upload" | "chat">>()
   const request: EchoRequest = { id: "1", payload: Buffer.alloc(0), delayMillis: 0, failCode: 0 }
   const plain = echo.echo(request)
   check<Equals<typeof plain, Effect.Effect<EchoReply, RpcError.RpcError>>>()
@@ -50,15 +59,27 @@ declare const wider: Channel.Channel.With<RpcError.RpcError | NoTenant, Tenant>
   void echo.echo(request, { timeout: "1 fortnight" })
   // @ts-expect-error not a priority
   void echo.echo(request, { priority: 3 })
-  // @ts-expect-error streaming methods are absent
-  void echo.watch
   // @ts-expect-error no such method
   void echo.ecko
 
   // @ts-expect-error no such method
   Client.make(EchoService, channel, { idempotent: ["Echo"] })
-  // @ts-expect-error not a unary method
   Client.make(EchoService, channel, { idempotent: ["watch"] })
+  const watch: WatchRequest = { id: "1", count: 3, delayMillis: 0, payload: Buffer.alloc(0), failCode: 0 }
+  const watched = echo.watch(watch)
+  check<Equals<typeof watched, Stream.Stream<WatchReply, RpcError.RpcError>>>()
+  const replies = echo.watch.replies(watch)
+  check<
+    Equals<typeof replies, Effect.Effect<Call.Replies<WatchReply, RpcError.RpcError>, RpcError.RpcError, Scope.Scope>>
+  >()
+  const uploaded = echo.upload(Stream.fail(new NoTenant()))
+  check<Equals<typeof uploaded, Effect.Effect<UploadReply, NoTenant | RpcError.RpcError>>>()
+  const chatted = echo.chat(Stream.empty)
+  check<Equals<typeof chatted, Stream.Stream<ChatReply, RpcError.RpcError>>>()
+  // @ts-expect-error a stream of requests, not one
+  void echo.upload({ payload: Buffer.alloc(0) })
+  // @ts-expect-error one request, not a stream
+  void echo.watch(Stream.empty)
   // @ts-expect-error an option that does not exist
   Client.make(EchoService, channel, { idempotents: [] })
 
@@ -114,7 +135,7 @@ class Echo extends Client.Service<Echo>()("test/Echo", EchoService, { idempotent
     }
   } as const
   const client = Client.make(hand, channel)
-  check<Equals<keyof typeof client, "hello">>()
+  check<Equals<keyof typeof client, "hello" | "watch">>()
   check<Equals<ReturnType<typeof client.hello>, Effect.Effect<{ text: string }, RpcError.RpcError>>>()
   check<Equals<Parameters<typeof client.hello>[0], { readonly name: string }>>()
 
@@ -152,7 +173,7 @@ interface GreeterHandlers extends grpc.UntypedServiceImplementation {
 declare const definition: GreeterDefinition
 {
   const greeter = Client.make(Method.withKinds<GreeterHandlers>()(definition), channel, { idempotent: ["SayHello"] })
-  check<Equals<keyof typeof greeter, "SayHello">>()
+  check<Equals<keyof typeof greeter, "SayHello" | "Watch" | "Upload" | "Chat">>()
   check<Equals<Parameters<typeof greeter.SayHello>[0], Hello>>()
   check<Equals<ReturnType<typeof greeter.SayHello>, Effect.Effect<TextOutput, RpcError.RpcError>>>()
   type Kinds = Method.WithKinds<GreeterDefinition, GreeterHandlers>

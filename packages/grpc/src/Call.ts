@@ -6,6 +6,8 @@
  */
 import type { Affinity, Priority } from "@hawser/core/Demand"
 import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
 import type { Metadata, Value } from "./Metadata.ts"
 import type { Method } from "./Method.ts"
 
@@ -15,7 +17,10 @@ export const none: unique symbol = Symbol.for("hawser/Deadline/none")
 /** One call as a value. */
 export interface Call<in out I, out O> {
   readonly method: Method<I, O>
+  /** The request; not read where there are `requests`. */
   readonly input: I
+  /** The requests of a method that takes many. Run once for each attempt. */
+  readonly requests: Stream.Stream<I, unknown> | undefined
   readonly metadata: Metadata | undefined
   /** Monotonic milliseconds; `undefined`: none stated yet, so that a default applies; `Infinity`: none on purpose. */
   readonly deadline: number | undefined
@@ -60,6 +65,17 @@ export interface Reply<out O> {
   readonly connection: string
 }
 
+/** An answer of many messages, once its headers are here. */
+export interface Replies<out O, out E, out R = never> {
+  /** Read on demand. Ends the call when it is left early. To be run once. */
+  readonly messages: Stream.Stream<O, E, R>
+  readonly headers: Metadata
+  /** Complete when `messages` has ended. */
+  readonly trailers: Effect.Effect<Metadata>
+  /** Who answers: `10.0.0.7:50051#3`. */
+  readonly connection: string
+}
+
 /**
  * A call with nothing special: priority 1, first attempt, no deadline stated.
  *
@@ -73,6 +89,7 @@ export const make = <I, O>(
   const call: Call<I, O> = {
     method,
     input,
+    requests: undefined,
     metadata: undefined,
     deadline: undefined,
     waitForReady: false,

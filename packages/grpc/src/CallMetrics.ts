@@ -15,8 +15,10 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
+import * as Stream from "effect/Stream"
 import type { Call } from "./Call.ts"
 import * as Channel from "./Channel.ts"
 import * as RpcError from "./RpcError.ts"
@@ -124,16 +126,36 @@ export const perAttempt =
 export const perCall =
   (metrics: CallMetrics) =>
   <E, R>(self: Channel.Channel.With<E, R>): Channel.Channel.With<E, R> => {
-    const time = <I, O, A>(call: Call<I, O>, next: (call: Call<I, O>) => Effect.Effect<A, E, R>) =>
-      Effect.withFiber<A, E, R>((fiber) => {
-        const clock = fiber.getRef(Clock.Clock)
-        const start = monotonicMillis(clock)
-        return Effect.onExitPrimitive(next(call), (exit) => {
-          metrics.callEnded(call.method.path, codeOf(exit), (monotonicMillis(clock) - start) / 1000)
-          return undefined
+    const timed = (path: string, fiber: Fiber.Fiber<unknown, unknown>) => {
+      const clock = fiber.getRef(Clock.Clock)
+      const start = monotonicMillis(clock)
+      let ended = false
+      return (exit: Exit.Exit<unknown, unknown>): undefined => {
+        if (ended) return
+        ended = true
+        metrics.callEnded(path, codeOf(exit), (monotonicMillis(clock) - start) / 1000)
+      }
+    }
+    return Channel.make<E, R>({
+      unary: (call) =>
+        Effect.withFiber((fiber) => Effect.onExitPrimitive(self.unary(call), timed(call.method.path, fiber))),
+      // A stream ends with its last message, with its reader, or with its scope: whatever comes first.
+      stream: (call) =>
+        Effect.withFiber((fiber) => {
+          const end = timed(call.method.path, fiber)
+          return Effect.matchCauseEffect(self.stream(call), {
+            onFailure: (cause) => {
+              end(Exit.failCause(cause))
+              return Effect.failCause(cause)
+            },
+            onSuccess: (replies) =>
+              Effect.as(
+                Effect.addFinalizer(() => Effect.sync(() => end(Exit.interrupt()))),
+                { ...replies, messages: Stream.onExit(replies.messages, (exit) => Effect.sync(() => end(exit))) }
+              )
+          })
         })
-      })
-    return Channel.intercept(self, time)
+    })
   }
 
 const codeOf = (exit: Exit.Exit<unknown, unknown>): number => {

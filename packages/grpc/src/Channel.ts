@@ -13,7 +13,8 @@ import type { Pipeable } from "effect/Pipeable"
 import { pipeArguments } from "effect/Pipeable"
 import { hasProperty } from "effect/Predicate"
 import type * as Scope from "effect/Scope"
-import type { Call, Reply } from "./Call.ts"
+import * as Stream from "effect/Stream"
+import type { Call, Replies, Reply } from "./Call.ts"
 import type { RpcError } from "./RpcError.ts"
 
 const TypeId = "~hawser/Channel"
@@ -26,8 +27,13 @@ export declare namespace Channel {
   /** A channel that fails with `E` and requires `R`. */
   export interface With<out E, out R = never> extends Pipeable {
     readonly [TypeId]: typeof TypeId
-    /** One message out, one message back. */
+    /** One message back: unary and client-streaming methods. */
     readonly unary: <I, O>(call: Call<I, O>) => Effect.Effect<Reply<O>, E, R>
+    /**
+     * Many messages back: server-streaming and bidirectional methods. Ends at the response headers, which is where gRPC
+     * commits an attempt: failing before is retried like a unary, failing after is in `messages`. The scope holds the call.
+     */
+    readonly stream: <I, O>(call: Call<I, O>) => Effect.Effect<Replies<O, E, R>, E, R | Scope.Scope>
   }
 }
 
@@ -45,7 +51,9 @@ const Proto = {
 }
 
 /**
- * A channel from its function.
+ * A channel from its functions.
+ *
+ * **Details**: one that is left out, as in mocks, is a defect in whoever calls it.
  *
  * ```ts import.meta.vitest
  * import { Effect } from "effect"
@@ -70,8 +78,14 @@ const Proto = {
  * Effect.runSync(echo.unary(Call.make(method, "ada"))).message // => "ada"
  * ```
  */
-export const make = <E, R = never>(impl: Pick<Channel.With<E, R>, "unary">): Channel.With<E, R> =>
-  Object.assign(Object.create(Proto), { unary: impl.unary })
+export const make = <E, R = never>(impl: Partial<Pick<Channel.With<E, R>, "unary" | "stream">>): Channel.With<E, R> =>
+  Object.assign(Object.create(Proto), {
+    unary: impl.unary ?? missing("unary"),
+    stream: impl.stream ?? missing("stream")
+  })
+
+const missing = (name: string) => (call: Call<never, unknown>) =>
+  Effect.die(new Error(`This channel was made without \`${name}\`, which ${call.method.path} needs`))
 
 /**
  * Sees each call and decides what to send on, how often and when. `A` is the answer: opaque, it can only come from
@@ -111,7 +125,11 @@ export const intercept: {
 } = dual(
   2,
   <E, R, E2, R2>(self: Channel.With<E, R>, middleware: Middleware<E, R, E2, R2>): Channel.With<E | E2, R | R2> =>
-    make<E | E2, R | R2>({ unary: (call) => middleware(call, self.unary) })
+    make<E | E2, R | R2>({
+      unary: (call) => middleware(call, self.unary),
+      // The scope passes through unseen: only what opens a stream needs it.
+      stream: (call) => middleware(call, self.stream as never) as never
+    })
 )
 
 /** Changes the error of every call. */
@@ -119,7 +137,14 @@ export const mapError: {
   <E, E2>(f: (error: E) => E2): <R>(self: Channel.With<E, R>) => Channel.With<E2, R>
   <E, R, E2>(self: Channel.With<E, R>, f: (error: E) => E2): Channel.With<E2, R>
 } = dual(2, <E, R, E2>(self: Channel.With<E, R>, f: (error: E) => E2): Channel.With<E2, R> =>
-  make<E2, R>({ unary: (call) => Effect.mapError(self.unary(call), f) })
+  make<E2, R>({
+    unary: (call) => Effect.mapError(self.unary(call), f),
+    stream: (call) =>
+      Effect.mapBoth(self.stream(call), {
+        onFailure: f,
+        onSuccess: (replies) => ({ ...replies, messages: Stream.mapError(replies.messages, f) })
+      })
+  })
 )
 
 /**
@@ -152,9 +177,18 @@ export const layerMiddleware = <R>(
   Layer.effect(
     Channel,
     Effect.contextWith((context: Context.Context<R | Channel>) => {
-      const { unary } = f(Context.get(context, Channel))
+      const { stream, unary } = f(Context.get(context, Channel))
       const merge = lastMerge(context)
-      return Effect.succeed(make<RpcError>({ unary: (call) => Effect.updateContext(unary(call), merge) }))
+      return Effect.succeed(
+        make<RpcError>({
+          unary: (call) => Effect.updateContext(unary(call), merge),
+          stream: (call) =>
+            Effect.map(Effect.updateContext(stream(call), merge as never), (replies) => ({
+              ...replies,
+              messages: Stream.updateContext(replies.messages, merge)
+            })) as never
+        })
+      )
     })
   ) as Layer.Layer<Channel, never, Channel | Exclude<R, Scope.Scope>>
 

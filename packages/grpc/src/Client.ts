@@ -9,57 +9,33 @@ import { Issues, OptionsError, show } from "@hawser/core/OptionsError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 import * as Call from "./Call.ts"
 import * as Channel from "./Channel.ts"
+import type { Client, MethodNames } from "./ClientMethod.ts"
 import * as Deadline from "./Deadline.ts"
 import * as Metadata from "./Metadata.ts"
 import * as Method from "./Method.ts"
 import * as RpcError from "./RpcError.ts"
 
-/** The names of a definition's unary methods, as the definition has them. */
-export type UnaryNames<S> = Extract<keyof UnaryMethods<S>, string>
-
-type UnaryMethods<S> = {
-  // Index signatures, as `grpc.ServiceDefinition` has one, are no methods.
-  [K in keyof S as string extends K ? never : IsUnary<S[K]> extends true ? K : never]: unknown
-}
-
-type IsUnary<D> =
-  Method.FromDefinition<D> extends Method.Method<infer _I, infer _O, infer K>
-    ? [K] extends ["unary"]
-      ? true
-      : false
-    : false
-
-/** One unary method of a client. */
-export interface UnaryMethod<in I, out O, out E = RpcError.RpcError, out R = never> {
-  /** Calls it and gives the message of the answer. */
-  (input: I, options?: Call.CallOptions): Effect.Effect<O, E | RpcError.RpcError, R>
-  /** The same call with headers, trailers and who answered. */
-  readonly reply: (input: I, options?: Call.CallOptions) => Effect.Effect<Call.Reply<O>, E | RpcError.RpcError, R>
-}
-
-/** What a method becomes in a client. */
-export type ClientMethod<M, E = RpcError.RpcError, R = never> =
-  M extends Method.Method<infer I, infer O, infer K> ? ([K] extends ["unary"] ? UnaryMethod<I, O, E, R> : never) : never
-
-/**
- * A client of a service definition: its unary methods, under the names of the definition.
- *
- * **Gotchas**: streaming methods are absent, and so are methods whose type does not say that they are unary
- * (`requestStream: boolean`).
- */
-export type Client<S, E = RpcError.RpcError, R = never> = {
-  readonly [K in UnaryNames<S>]: ClientMethod<Method.FromDefinition<S[K]>, E, R>
-}
+export type {
+  BidiStreamingMethod,
+  Client,
+  ClientMethod,
+  ClientStreamingMethod,
+  MethodNames,
+  ServerStreamingMethod,
+  UnaryMethod,
+  UnaryNames
+} from "./ClientMethod.ts"
 
 /** What can be said about a service beyond its definition. */
 export interface ClientOptions<S> {
   /**
-   * Unary methods that may be sent again although the server may have acted on them. For definitions that do not carry
+   * Methods that may be called again although the server may have acted on them. For definitions that do not carry
    * `option idempotency_level`, as those of ts-proto.
    */
-  readonly idempotent?: ReadonlyArray<UnaryNames<S>> | undefined
+  readonly idempotent?: ReadonlyArray<MethodNames<S>> | undefined
 }
 
 /**
@@ -67,8 +43,8 @@ export interface ClientOptions<S> {
  *
  * **When to use**: `Service` is the same as a layer; this is for channels at hand, and for tests.
  *
- * **Details**: throws an `OptionsError` for a name in `idempotent` that is no unary method of the definition, which the
- * types rule out. A method that is already declared idempotent in the definition stays so.
+ * **Details**: throws an `OptionsError` for a name in `idempotent` that the definition does not have, which the types
+ * rule out. A method that is already declared idempotent in the definition stays so.
  *
  * **Example** (One call)
  *
@@ -102,7 +78,9 @@ export const make = <const S extends object, E, R>(
   options?: ClientOptions<S> | undefined
 ): Client<S, E, R> => {
   const out: Record<string, unknown> = Object.create(null)
-  for (const [name, method] of methodsOf(definition, options)) out[name] = unary(channel, method)
+  for (const [name, method] of methodsOf(definition, options)) {
+    out[name] = methods[method.kind](channel as never, method as never)
+  }
   return out as Client<S, E, R>
 }
 
@@ -115,7 +93,7 @@ const methodsOf = <S extends object>(
   const methods = new Map<string, Method.Method<unknown, unknown>>()
   for (const [name, one] of Object.entries(definition)) {
     if (!isDefinition(one)) issues.check(false, `definition.${name}`, "a grpc-js method definition", typeof one)
-    else if (Method.kindOf(one) === "unary") {
+    else {
       methods.set(name, Method.fromDefinition(one, idempotent.includes(name) ? "Idempotent" : undefined))
     }
   }
@@ -138,32 +116,49 @@ const isDefinition = (u: unknown): u is Method.Definition<unknown, unknown> => {
 }
 
 const messageOf = <O>(reply: Call.Reply<O>): O => reply.message
+const messagesOf = <O, E, R>(replies: Call.Replies<O, E, R>): Stream.Stream<O, E, R> => replies.messages
 
-const unary = <I, O, E, R>(
-  { unary: send }: Channel.Channel.With<E, R>,
-  method: Method.Method<I, O>
-): UnaryMethod<I, O, E, R> => {
-  const reply = (input: I, options?: Call.CallOptions): Effect.Effect<Call.Reply<O>, E | RpcError.RpcError, R> =>
-    options === undefined ? send(Call.make(method, input)) : withOptions(send, method, input, options)
-  return Object.assign((input: I, options?: Call.CallOptions) => Effect.map(reply(input, options), messageOf<O>), {
-    reply
-  })
+type Sender<I, A, E, R> = (call: Call.Call<I, never>) => Effect.Effect<A, E, R>
+
+/** A call of one request, made from what the caller said. */
+const one =
+  <I, A, E, R>(send: Sender<I, A, E, R>, method: Method.Method<I, never>) =>
+  (input: I, options?: Call.CallOptions): Effect.Effect<A, E | RpcError.RpcError, R> =>
+    options === undefined ? send(Call.make(method, input)) : withOptions(send, Call.make(method, input), options)
+
+/** A call of many requests. */
+const many =
+  <I, A, E, R>(send: Sender<I, A, E, R>, method: Method.Method<I, never>) =>
+  (requests: Stream.Stream<I, unknown>, options?: Call.CallOptions): Effect.Effect<A, E | RpcError.RpcError, R> =>
+    withOptions(send, Call.make(method, undefined as I, { requests }), options ?? {})
+
+type AnyChannel = Channel.Channel.With<unknown, unknown>
+type AnyMethod = Method.Method<unknown, never>
+
+const answer = (reply: (...args: Array<never>) => Effect.Effect<Call.Reply<unknown>, unknown, unknown>) =>
+  Object.assign((...args: Array<never>) => Effect.map(reply(...args), messageOf), { reply })
+const answers = (replies: (...args: Array<never>) => Effect.Effect<Call.Replies<unknown, unknown>, unknown, unknown>) =>
+  Object.assign((...args: Array<never>) => Stream.unwrap(Effect.map(replies(...args), messagesOf)), { replies })
+
+/** How a client calls each kind of method. The exact types are those of `ClientMethod`. */
+const methods: Record<Method.Kind, (channel: AnyChannel, method: AnyMethod) => unknown> = {
+  unary: ({ unary }, method) => answer(one(unary as never, method)),
+  clientStreaming: ({ unary }, method) => answer(many(unary as never, method) as never),
+  serverStreaming: ({ stream }, method) => answers(one(stream as never, method)),
+  bidiStreaming: ({ stream }, method) => answers(many(stream as never, method) as never)
 }
 
-const withOptions = <I, O, E, R>(
-  send: (call: Call.Call<I, O>) => Effect.Effect<Call.Reply<O>, E, R>,
-  method: Method.Method<I, O>,
-  input: I,
+const withOptions = <I, A, E, R>(
+  send: Sender<I, A, E, R>,
+  call: Call.Call<I, never>,
   options: Call.CallOptions
-): Effect.Effect<Call.Reply<O>, E | RpcError.RpcError, R> => {
+): Effect.Effect<A, E | RpcError.RpcError, R> => {
   const read = readOptions(options)
-  if (read.issues.length > 0) return Effect.fail(invalid(method.path, read.issues))
+  if (read.issues.length > 0) return Effect.fail(invalid(call.method.path, read.issues))
   const { millis, call: said } = read
-  if (millis === undefined) return send(Call.make(method, input, said))
+  if (millis === undefined) return send({ ...call, ...said })
   // The moment is fixed when the call runs, so that an effect that is run twice has its time twice.
-  return Effect.withFiber((fiber) =>
-    send(Call.make(method, input, { ...said, deadline: Deadline.nowUnsafe(fiber) + millis }))
-  )
+  return Effect.withFiber((fiber) => send({ ...call, ...said, deadline: Deadline.nowUnsafe(fiber) + millis }))
 }
 
 type Said = Partial<Pick<Call.Call<unknown, unknown>, "metadata" | "waitForReady" | "affinity" | "priority">>

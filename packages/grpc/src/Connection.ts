@@ -42,8 +42,10 @@ export interface CallListener {
 
 /** The sending side of a call. */
 export interface Wire {
-  /** Sends the one message and closes this side. */
-  send(bytes: Uint8Array): void
+  /** Sends a message. `written` is called when the transport has taken it: the signal to send the next. */
+  send(bytes: Uint8Array, written?: () => void): void
+  /** No more messages from this side. */
+  end(): void
   /** Asks for one message more. */
   read(): void
   /** Gives the call up. Its status may still come. */

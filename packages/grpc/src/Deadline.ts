@@ -109,6 +109,9 @@ export const within: {
   )
 })
 
+/** Whether a call ends with one answer. Streams may go on for as long as they like. */
+const isShort = <I, O>({ method: { kind } }: Call<I, O>): boolean => kind === "unary" || kind === "clientStreaming"
+
 const broken = (path: string, ruled: string, value: unknown): OptionsError => {
   const issues = new Issues()
   issues.check(false, path, ruled, value)
@@ -159,7 +162,7 @@ export const withDefault: {
     const fix = <I, O, A>(call: Call<I, O>, next: (call: Call<I, O>) => Effect.Effect<A, E, R>) =>
       Effect.withFiber((fiber): Effect.Effect<A, E | RpcError.RpcError, R> => {
         const now = nowUnsafe(fiber)
-        const own = call.deadline ?? now + millis
+        const own = call.deadline ?? (isShort(call) ? now + millis : Infinity)
         const ambient = fiber.getRef(Ambient)
         // In this order NaN stays NaN, and has passed: it would otherwise be no deadline at all.
         const deadline = ambient < own ? ambient : own

@@ -99,7 +99,7 @@ const hostOf = (authority: string): string =>
 
 const target = (address: string): string => `ipv${isIP(parse(address).host)}:${address}`
 
-const deadWire: Wire = { send: () => {}, read: () => {}, cancel: () => {} }
+const deadWire: Wire = { send: () => {}, end: () => {}, read: () => {}, cancel: () => {} }
 
 /** One channel from dial to close. */
 class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
@@ -209,7 +209,7 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
   readonly close: Effect.Effect<void> = Effect.callback((resume) => {
     this.closed = true
     const calls = this.calls.size
-    for (const call of this.calls) call.end(grpc.status.UNAVAILABLE, "Connection closed")
+    for (const call of this.calls) call.abort(grpc.status.UNAVAILABLE, "Connection closed")
     if (!this.over) this.channel.close()
     this.finish(new ConnectError({ reason: { _tag: "Closed" }, endpoint: this.peer }))
     const destroy = () => this.sockets.destroy(() => resume(Effect.void))

@@ -29,6 +29,7 @@ export class GrpcJsCall implements Wire {
   private readonly listener: CallListener
   private headers: Metadata.Metadata | undefined = undefined
   private written: (() => void) | undefined = undefined
+  private started = false
   private done = false
 
   constructor(call: GrpcCall, owner: CallOwner, listener: CallListener) {
@@ -41,21 +42,28 @@ export class GrpcJsCall implements Wire {
     this.call.start(metadata, this)
   }
 
-  send(bytes: Uint8Array): void {
+  send(bytes: Uint8Array, written?: () => void): void {
     const message = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    const written = this.owner.limits.writing(bytes.length)
-    this.written = written
-    this.call.sendMessageWithContext(written === undefined ? noContext : { callback: written }, message)
+    // The first write tells whether the stream was let in at all.
+    if (!this.started) {
+      this.started = true
+      this.written = this.owner.limits.writing(bytes.length)
+    }
+    const first = this.written
+    const callback = written === undefined || first === undefined ? (written ?? first) : () => (first(), written())
+    this.call.sendMessageWithContext(callback === undefined ? noContext : { callback }, message)
+  }
+  end(): void {
     this.call.halfClose()
   }
   read(): void {
     this.call.startRead()
   }
   cancel(): void {
-    this.end(grpc.status.CANCELLED, "Cancelled on client")
+    this.abort(grpc.status.CANCELLED, "Cancelled on client")
   }
   /** Ends it with a status of ours. */
-  end(code: grpc.status, details: string): void {
+  abort(code: grpc.status, details: string): void {
     if (this.done) return
     this.call.cancelWithStatus(code, details)
     if (!this.sent) this.bury(code, details)
@@ -86,7 +94,7 @@ export class GrpcJsCall implements Wire {
   onReceiveStatus(status: grpc.StatusObject): void {
     if (this.done) return
     this.done = true
-    this.owner.limits.ended(this.written)
+    if (this.started) this.owner.limits.ended(this.written)
     this.owner.callEnded(this)
     const metadata = received(status.metadata)
     const { code, details } = status

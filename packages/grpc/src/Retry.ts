@@ -178,6 +178,8 @@ const again = Effect.fnUntraced(function* <I, O, A, R>(
   let call = first
   let last = error
   let step: Step | undefined
+  // A stream of requests fails with an error of its own.
+  if (!RpcError.isRpcError(error)) return yield* Effect.fail(error)
   while (call.attempt < policy.attempts && repeats(policy, call, last)) {
     const pushback = pushbackOf(last)
     if (pushback === "Never") break

@@ -7,7 +7,6 @@
  */
 import * as Call from "@hawser/grpc/Call"
 import * as Channel from "@hawser/grpc/Channel"
-import type { UnaryNames } from "@hawser/grpc/Client"
 import * as Deadline from "@hawser/grpc/Deadline"
 import * as Metadata from "@hawser/grpc/Metadata"
 import { kindOf } from "@hawser/grpc/Method"
@@ -63,7 +62,12 @@ export interface Handlers {
 
 /** Handlers for the unary methods of a definition, each optional. */
 export type ServiceHandlers<S> = {
-  readonly [K in UnaryNames<S>]?: Handler<RequestOf<S[K]>, ResponseOf<S[K]>> | undefined
+  readonly [K in keyof S as S[K] extends Unary ? K : never]?: Handler<RequestOf<S[K]>, ResponseOf<S[K]>> | undefined
+}
+
+interface Unary {
+  readonly requestStream: false
+  readonly responseStream: false
 }
 
 type RequestOf<D> = D extends { readonly requestDeserialize: (bytes: Buffer) => infer I }

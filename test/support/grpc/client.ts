@@ -60,7 +60,8 @@ export class Gauge {
         })
         this.onStart?.(counts.running)
         return {
-          send: (bytes) => wire.send(bytes),
+          send: (bytes, written) => wire.send(bytes, written),
+          end: () => wire.end(),
           read: () => wire.read(),
           cancel: () => {
             end()

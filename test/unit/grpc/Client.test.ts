@@ -61,9 +61,9 @@ describe("Client.make", () => {
     })
   )
 
-  it("has the unary methods of the definition, and nothing else", () => {
+  it("has the methods of the definition, and nothing else", () => {
     const client = Client.make(EchoService, answering().channel)
-    assert.deepStrictEqual(Object.keys(client), ["echo", "put"])
+    assert.deepStrictEqual(Object.keys(client), ["echo", "put", "watch", "upload", "chat"])
     assert.strictEqual(Object.getPrototypeOf(client), null)
   })
 
@@ -73,7 +73,7 @@ describe("Client.make", () => {
       const { channel, seen } = answering()
       const service = all["hawser.test.v1.Echo"] as unknown as typeof EchoService & { Echo: typeof EchoService.echo }
       const client = Client.make(service, channel)
-      assert.deepStrictEqual(Object.keys(client), ["Echo", "Put"])
+      assert.deepStrictEqual(Object.keys(client), ["Echo", "Put", "Watch", "Upload", "Chat"])
       yield* client.Echo(request)
       assert.strictEqual(seen[0]?.method.idempotency, "Idempotent")
     })
@@ -93,15 +93,15 @@ describe("Client.make", () => {
   )
 
   it("refuses names that the definition does not have, all of them", () => {
-    const bypassed = { idempotent: ["ecko", "echo", "watch"] as unknown as ReadonlyArray<"echo"> }
+    const bypassed = { idempotent: ["ecko", "echo", "wach"] as unknown as ReadonlyArray<"echo"> }
     try {
       Client.make(EchoService, answering().channel, bypassed)
       assert.fail("no error")
     } catch (error) {
       assert.instanceOf(error, OptionsError.OptionsError)
       assert.deepStrictEqual((error as OptionsError.OptionsError).issues, [
-        { path: "idempotent[0]", rule: "one of echo, put", value: '"ecko"' },
-        { path: "idempotent[2]", rule: "one of echo, put", value: '"watch"' }
+        { path: "idempotent[0]", rule: "one of echo, put, watch, upload, chat", value: '"ecko"' },
+        { path: "idempotent[2]", rule: "one of echo, put, watch, upload, chat", value: '"wach"' }
       ])
     }
   })

@@ -1,0 +1,196 @@
+/**
+ * A call with many messages, one way or both.
+ *
+ * Backpressure is real in both directions. Answers are asked for one by one, and only while there is room for them;
+ * requests are pulled from their stream only when the transport has taken the one before. The permit is held until the
+ * last message, a failure, or until nobody wants the rest.
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { BridgeCall, type BridgeOptions } from "./BridgeCall.ts"
+import type { Call, Replies } from "./Call.ts"
+import type { Wire } from "./Connection.ts"
+import * as Metadata from "./Metadata.ts"
+import type { RpcError } from "./RpcError.ts"
+
+/** So many answers at most wait here for their reader; what follows waits in the flow-control window of HTTP/2. */
+export const window = 16
+
+type End = Exit.Exit<never, RpcError | Cause.Done>
+const finished: End = Exit.fail(Cause.Done())
+
+type Batch<O> = Effect.Effect<readonly [O, ...Array<O>], RpcError | Cause.Done>
+
+/**
+ * Opens a stream: ends at the response headers, or where the call ends without any. The scope holds the call.
+ *
+ * **Details**: requests are run in a fiber of the scope, from the permit on. If it fails, the call is cancelled
+ * and fails with the stream's own cause.
+ */
+export const open = <I, O>(
+  call: Call<I, O>,
+  options: BridgeOptions
+): Effect.Effect<Replies<O, RpcError>, RpcError, Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const scope = yield* Effect.scope
+      const stream = new StreamCall<I, O>(call, options)
+      yield* Effect.addFinalizer(() => Effect.sync(() => stream.interrupt()))
+      if (call.requests !== undefined) yield* Effect.forkIn(stream.write(call.requests), scope)
+      stream.begin()
+      yield* restore(Deferred.await(stream.opened))
+      return stream.replies()
+    })
+  )
+
+class StreamCall<I, O> extends BridgeCall<I, O> {
+  /** Done at the headers, or at the end where there are none. */
+  readonly opened = Deferred.makeUnsafe<void, RpcError>()
+  private readonly onWire = Deferred.makeUnsafe<Wire>()
+  private readonly trailers = Deferred.makeUnsafe<Metadata.Metadata>()
+  private buffer: Array<Uint8Array> = []
+  private reading = false
+  private end: End | undefined = undefined
+  private reader: ((batch: Batch<O>) => void) | undefined = undefined
+  private readonly request: Uint8Array | undefined = undefined
+
+  constructor(call: Call<I, O>, options: BridgeOptions) {
+    super(call, options)
+    if (call.requests === undefined) this.request = this.encode(call.input)
+  }
+
+  /** A stream is never overdue. */
+  get method(): undefined {
+    return undefined
+  }
+
+  begin(): void {
+    if (!this.done) this.borrow()
+  }
+
+  replies(): Replies<O, RpcError> {
+    return {
+      messages: Stream.ensuring(
+        Stream.fromPull(Effect.succeed(this.pull)),
+        Effect.sync(() => this.interrupt())
+      ),
+      headers: this.headers ?? Metadata.empty,
+      trailers: Deferred.await(this.trailers),
+      connection: this.lease?.id ?? ""
+    }
+  }
+
+  /** Sends the requests, one by one. */
+  write(input: Stream.Stream<I, unknown>): Effect.Effect<void> {
+    const each = (wire: Wire) => (message: I) =>
+      Effect.callback<void>((resume) => {
+        const bytes = this.encode(message)
+        if (bytes !== undefined) wire.send(bytes, () => resume(Effect.void))
+      })
+    return Effect.flatMap(Deferred.await(this.onWire), (wire) =>
+      Effect.matchCause(Stream.runForEach(input, each(wire)), {
+        onFailure: (cause) => {
+          if (this.done || Cause.hasInterruptsOnly(cause)) return
+          // The caller's own error: the channel does not know its type, the client does.
+          this.giveUp(Exit.failCause(cause as Cause.Cause<never>))
+        },
+        onSuccess: () => {
+          if (!this.done) wire.end()
+        }
+      })
+    )
+  }
+
+  override onHeaders(metadata: Metadata.Metadata): void {
+    super.onHeaders(metadata)
+    this.lease?.responded()
+    Deferred.doneUnsafe(this.opened, Exit.void)
+  }
+
+  onMessage(bytes: Uint8Array): void {
+    this.reading = false
+    if (this.done) return
+    this.buffer.push(bytes)
+    this.deliver()
+    this.ask()
+  }
+
+  protected started(wire: Wire): void {
+    if (this.request !== undefined) {
+      wire.send(this.request)
+      wire.end()
+    }
+    Deferred.doneUnsafe(this.onWire, Exit.succeed(wire))
+    this.ask()
+  }
+
+  protected succeeded(trailers: Metadata.Metadata): void {
+    Deferred.doneUnsafe(this.trailers, Exit.succeed(trailers))
+    this.settle(finished)
+  }
+
+  protected failed(error: RpcError): void {
+    Deferred.doneUnsafe(this.trailers, Exit.succeed(error.metadata ?? Metadata.empty))
+    this.settle(Exit.fail(error))
+  }
+
+  override interrupt(): void {
+    if (!this.done) this.giveUp(finished)
+  }
+
+  private giveUp(end: End): void {
+    super.interrupt()
+    Deferred.doneUnsafe(this.trailers, Exit.succeed(Metadata.empty))
+    this.settle(end)
+  }
+
+  private settle(end: End): void {
+    this.end = end
+    Deferred.doneUnsafe(this.opened, end === finished ? Exit.void : (end as Exit.Exit<never, RpcError>))
+    this.deliver()
+  }
+
+  /** Asks for one more message while there is room for it. */
+  private ask(): void {
+    if (this.done || this.reading || this.buffer.length >= window) return
+    this.reading = true
+    this.wire?.read()
+  }
+
+  private readonly pull: Batch<O> = Effect.callback((resume) => {
+    this.reader = resume
+    this.deliver()
+    return Effect.sync(() => {
+      this.reader = undefined
+    })
+  })
+
+  /** Hands what is there to the reader, if there is one. */
+  private deliver(): void {
+    const { buffer, reader } = this
+    if (reader === undefined) return
+    if (buffer.length === 0) {
+      if (this.end === undefined) return
+      this.reader = undefined
+      return reader(this.end)
+    }
+    this.reader = undefined
+    this.buffer = []
+    const messages: Array<O> = []
+    try {
+      for (const bytes of buffer) messages.push(this.call.method.decode(bytes))
+    } catch (cause) {
+      const reason = { _tag: "Internal", details: "The response deserializer threw" } as const
+      // It may have ended well before it was read.
+      if (this.done) this.fail(reason, "Answered", { cause })
+      else this.stop(reason, "Answered", { cause })
+      return reader(this.end!)
+    }
+    reader(Effect.succeed(messages as [O, ...Array<O>]))
+    this.ask()
+  }
+}

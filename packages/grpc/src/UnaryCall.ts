@@ -1,0 +1,77 @@
+/**
+ * One request, one answer: the cheapest call there is.
+ */
+import * as Effect from "effect/Effect"
+import { BridgeCall, type BridgeOptions } from "./BridgeCall.ts"
+import type { Call, Reply } from "./Call.ts"
+import type { Wire } from "./Connection.ts"
+import * as Metadata from "./Metadata.ts"
+import type { RpcError } from "./RpcError.ts"
+
+type Resume<O> = (effect: Effect.Effect<Reply<O>, RpcError>) => void
+
+/** Sends one request and gives its answer, in one asynchronous step. */
+export const send = <I, O>(call: Call<I, O>, options: BridgeOptions): Effect.Effect<Reply<O>, RpcError> =>
+  Effect.callback<Reply<O>, RpcError>((resume) => {
+    const unary = new UnaryCall<I, O>(call, options, resume)
+    unary.begin()
+    return Effect.sync(() => unary.interrupt())
+  })
+
+class UnaryCall<I, O> extends BridgeCall<I, O> {
+  private readonly resume: Resume<O>
+  private bytes: Uint8Array | undefined = undefined
+  private answer: Uint8Array | undefined = undefined
+
+  constructor(call: Call<I, O>, options: BridgeOptions, resume: Resume<O>) {
+    super(call, options)
+    this.resume = resume
+  }
+
+  get method(): string {
+    return this.path
+  }
+
+  /** Encodes first: a request that can't be sent takes no permit. */
+  begin(): void {
+    this.bytes = this.encode(this.call.input)
+    if (this.bytes !== undefined) this.borrow()
+  }
+
+  onMessage(bytes: Uint8Array): void {
+    if (this.done) return
+    if (this.answer === undefined) {
+      this.answer = bytes
+      // A second message would keep the status back for ever, were it not asked for.
+      this.wire?.read()
+      return
+    }
+    this.stop({ _tag: "Internal", details: "The server sent more than one message" }, "Answered", {}, "Success")
+  }
+
+  protected started(wire: Wire): void {
+    wire.send(this.bytes!)
+    wire.end()
+    wire.read()
+    this.bytes = undefined
+  }
+
+  protected override incomplete(): string | undefined {
+    return this.answer === undefined ? "" : undefined
+  }
+
+  protected succeeded(trailers: Metadata.Metadata): void {
+    let message: O
+    try {
+      message = this.call.method.decode(this.answer!)
+    } catch (cause) {
+      return this.fail({ _tag: "Internal", details: "The response deserializer threw" }, "Answered", { cause })
+    }
+    const headers = this.headers ?? Metadata.empty
+    this.resume(Effect.succeed({ message, headers, trailers, connection: this.lease!.id }))
+  }
+
+  protected failed(error: RpcError): void {
+    this.resume(Effect.fail(error))
+  }
+}
