@@ -36,6 +36,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "GrpcOptions",
     "Options",
     "Grpc",
+    "GrpcConfig",
     "index"
   ],
   testing: ["TestChannel", "index"]

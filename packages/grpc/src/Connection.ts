@@ -7,6 +7,7 @@
 import type { OptionsError } from "@hawser/core/OptionsError"
 import type { Connector } from "@hawser/core/Session"
 import type * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
 import type { Credentials } from "./Credentials.ts"
 import type { Metadata } from "./Metadata.ts"
 import type { Progress } from "./RpcError.ts"
@@ -59,6 +60,12 @@ export interface TransportOptions {
   readonly authority: string
   readonly maxReceiveBytes: number
   readonly userAgent: string
+  /** The HTTP proxy to go through, by CONNECT. */
+  readonly proxy?: { readonly address: string; readonly credentials: Redacted.Redacted<string> | undefined } | undefined
+  /** How requests are compressed; `undefined`: not at all. */
+  readonly compression?: "gzip" | "deflate" | undefined
+  /** Bytes a peer may send ahead, on a connection and on each stream; `undefined`: what HTTP/2 says. */
+  readonly flowControlWindow?: number | undefined
 }
 
 /** How connections are made. */

@@ -122,6 +122,9 @@ const connect = (
         credentials,
         authority,
         maxReceiveBytes,
+        proxy: options.proxy,
+        compression: options.compression,
+        flowControlWindow: options.flowControlWindow,
         userAgent: userAgent === undefined ? ours : `${userAgent} ${ours}`
       }),
       policy: options.balancer,

@@ -15,13 +15,14 @@ import { monotonicMillis } from "@hawser/core/Time"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import type { Scope } from "effect/Scope"
 import { isIP } from "node:net"
 import type { CallListener, Connection, StartOptions, Transport, TransportOptions, Wire } from "./Connection.ts"
 import * as Credentials from "./Credentials.ts"
 import { type CallOwner, GrpcJsCall, toGrpcJs } from "./GrpcJsCall.ts"
 import { connectError } from "./GrpcJsFailure.ts"
-import { lookup, parse } from "./GrpcJsLookup.ts"
+import { isPath, lookup, parse } from "./GrpcJsLookup.ts"
 import * as Settings from "./GrpcJsSettings.ts"
 import { DialSockets } from "./GrpcJsSockets.ts"
 import * as Metadata from "./Metadata.ts"
@@ -50,15 +51,29 @@ const connector = (
   credentials: grpc.ChannelCredentials,
   extra: grpc.ChannelOptions
 ): Connector<Connection> => {
-  const dialAddress = Race.addresses((endpoint) => dial(endpoint, options, credentials, extra))
-  return (endpoint) =>
-    Effect.flatMap(lookup(endpoint.addresses[0]), (addresses) =>
-      dialAddress({ ...endpoint, addresses: addresses as [string, ...Array<string>] })
-    )
+  const { proxy } = options
+  if (proxy === undefined) {
+    const race = Race.addresses((endpoint) => dial(endpoint, endpoint.addresses[0], options, credentials, extra))
+    return (endpoint) => Effect.flatMap(lookup(endpoint.addresses[0]), (found) => race(at(endpoint, found)))
+  }
+  const creds = proxy.credentials === undefined ? {} : { "grpc.http_connect_creds": Redacted.value(proxy.credentials) }
+  return (endpoint) => {
+    const to = endpoint.addresses[0]
+    const through = { ...extra, ...creds, "grpc.http_connect_target": `dns:${to}` }
+    const race = Race.addresses((way) => dial(way, to, options, credentials, through))
+    return Effect.flatMap(lookup(proxy.address), (found) => race(at(endpoint, found)))
+  }
 }
 
+const at = (endpoint: Endpoint, addresses: ReadonlyArray<string>): Endpoint => ({
+  ...endpoint,
+  addresses: addresses as [string, ...Array<string>]
+})
+
+/** Dials the endpoint's first address. `peer` is what it is called, which differs behind a proxy. */
 const dial = (
   endpoint: Endpoint,
+  peer: string,
   options: DialOptions,
   credentials: grpc.ChannelCredentials,
   extra: grpc.ChannelOptions
@@ -66,7 +81,7 @@ const dial = (
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const session = yield* Effect.acquireRelease(
-      Effect.sync(() => new GrpcJsSession(endpoint, options, credentials, extra, () => monotonicMillis(clock))),
+      Effect.sync(() => new GrpcJsSession(endpoint, peer, options, credentials, extra, () => monotonicMillis(clock))),
       (session) => session.close
     )
     yield* session.ready
@@ -88,6 +103,10 @@ const channelOptions = (endpoint: Endpoint, options: DialOptions, extra: grpc.Ch
     "grpc.max_send_message_length": -1,
     "grpc.primary_user_agent": options.userAgent,
     "grpc.default_authority": authority,
+    ...(options.compression === undefined
+      ? {}
+      : { "grpc.default_compression_algorithm": grpc.compressionAlgorithms[options.compression] }),
+    ...(options.flowControlWindow === undefined ? {} : { "grpc-node.flow_control_window": options.flowControlWindow }),
     ...(Credentials.isInsecure(options.credentials) ? {} : { "grpc.ssl_target_name_override": hostOf(authority) }),
     ...extra
   }
@@ -97,7 +116,7 @@ const channelOptions = (endpoint: Endpoint, options: DialOptions, extra: grpc.Ch
 const hostOf = (authority: string): string =>
   isIP(authority) !== 0 ? authority : authority.replace(/:\d*$/, "").replace(/^\[(.*)\]$/, "$1")
 
-const target = (address: string): string => `ipv${isIP(parse(address).host)}:${address}`
+const target = (address: string): string => (isPath(address) ? address : `ipv${isIP(parse(address).host)}:${address}`)
 
 const deadWire: Wire = { send: () => {}, end: () => {}, read: () => {}, cancel: () => {} }
 
@@ -121,18 +140,19 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
 
   constructor(
     endpoint: Endpoint,
+    peer: string,
     options: DialOptions,
     credentials: grpc.ChannelCredentials,
     extra: grpc.ChannelOptions,
     now: () => number
   ) {
-    this.peer = endpoint.addresses[0]
+    this.peer = peer
     this.now = now
     this.lastHeard = now()
     this.settings = options.settings !== false
     this.limits = Settings.learned(now, () => this.heardAt())
     this.channel = new grpc.Channel(
-      target(this.peer),
+      target(endpoint.addresses[0]),
       this.sockets.credentials(credentials),
       channelOptions(endpoint, options, extra)
     )

@@ -25,8 +25,12 @@ export const parse = (address: string): { readonly host: string; readonly port: 
   return { host: host.startsWith("[") ? host.slice(1, -1) : host, port: Number(address.slice(colon + 1)) }
 }
 
+/** Whether an address is a socket of this machine: `unix:/run/greeter.sock`. */
+export const isPath = (address: string): boolean => address.startsWith("unix:")
+
 /** The addresses of a host, in the order of the system; the address itself when it is one. */
 export const lookup = (address: string): Effect.Effect<ReadonlyArray<string>, ConnectError> => {
+  if (isPath(address)) return Effect.succeed([address])
   const { host, port } = parse(address)
   if (isIP(host) !== 0) return Effect.succeed([address])
   const failed = (cause: unknown) =>

@@ -79,8 +79,8 @@ export class DialSockets {
       return
     }
     this.last = socket
-    if (this.sockets.has(socket)) return
     this.sockets.add(socket)
+    // Each time: the handshake with a proxy takes all listeners off.
     socket.on("error", (error) => this.fail(error))
     socket.once("close", () => this.sockets.delete(socket))
   }
@@ -115,9 +115,10 @@ export class DialSockets {
   }
 
   private whenClosed(done: () => void): void {
-    let left = this.sockets.size
+    const open = [...this.sockets].filter((socket) => !socket.closed)
+    let left = open.length
     if (left === 0) return done()
-    for (const socket of this.sockets) {
+    for (const socket of open) {
       socket.once("close", () => {
         if (--left === 0) done()
       })

@@ -7,6 +7,7 @@
 import type { ConnectError } from "@hawser/core/ConnectError"
 import type { Policy } from "@hawser/core/Policy"
 import type * as Duration from "effect/Duration"
+import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import type { none } from "./Call.ts"
 import type { Channel } from "./Channel.ts"
@@ -39,9 +40,20 @@ export interface SilenceOptions {
   readonly atLeast?: Duration.Input | undefined
 }
 
+/** An HTTP proxy. */
+export interface ProxyOptions {
+  /** `HOST:PORT` */
+  readonly address: string
+  /** `USER:PASSWORD`, for basic authorization. */
+  readonly credentials?: Redacted.Redacted<string> | undefined
+}
+
 /** The options of `Grpc.layer`. */
 export interface GrpcOptions {
-  /** Where to: `dns:///greeter:50051`, `greeter:50051`, `ipv4:10.0.0.1:50051,10.0.0.2:50051`, `ipv6:[::1]:50051`. */
+  /**
+   * Where to: `dns:///greeter:50051`, `greeter:50051`, `ipv4:10.0.0.1:50051,10.0.0.2:50051`, `ipv6:[::1]:50051`,
+   * `unix:/run/greeter.sock`.
+   */
   readonly target: string
   /** Default: TLS with the well-known roots. `Credentials.insecure` is plaintext. */
   readonly credentials?: Credentials | undefined
@@ -65,6 +77,18 @@ export interface GrpcOptions {
   readonly maxReceiveBytes?: number | undefined
   /** The largest message that is sent; 1 byte to 2 GiB. Default 4 MiB: what servers take by default. */
   readonly maxSendBytes?: number | undefined
+  /**
+   * An HTTP proxy that every connection goes through, by CONNECT. Nothing is read from the environment. The proxy looks
+   * names up. Default: none.
+   */
+  readonly proxy?: ProxyOptions | undefined
+  /** How requests are compressed, if at all. Answers may be compressed in any way that gRPC names. Default `false`. */
+  readonly compression?: "gzip" | "deflate" | false | undefined
+  /**
+   * How many bytes a peer may send ahead of its reader, on a connection and on each stream of it; 65,535 to 2 GiB. Default
+   * 65,535 (HTTP/2). Larger ones speed up large messages over long ways, and cost as much memory.
+   */
+  readonly flowControlWindow?: number | undefined
   /** Put before our own `user-agent`: printable ASCII, at most 256 characters. */
   readonly userAgent?: string | undefined
   /** Middleware of your own around the whole stack but call metrics: it sees calls. */

@@ -12,6 +12,7 @@ import * as PeakEwma from "@hawser/core/PeakEwma"
 import type { Policy } from "@hawser/core/Policy"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
@@ -45,6 +46,9 @@ export interface Decoded {
   readonly drainMillis: number
   readonly maxReceiveBytes: number
   readonly maxSendBytes: number
+  readonly proxy: { readonly address: string; readonly credentials: Redacted.Redacted<string> | undefined } | undefined
+  readonly compression: "gzip" | "deflate" | undefined
+  readonly flowControlWindow: number | undefined
   readonly userAgent: string | undefined
   readonly perCall: ((self: Channel) => Channel) | undefined
   readonly perAttempt: ((self: Channel) => Channel) | undefined
@@ -104,6 +108,22 @@ const bare = {
   drain: Schema.optional(duration(0)),
   maxReceiveBytes: Schema.optional(bytes),
   maxSendBytes: Schema.optional(bytes),
+  proxy: group({
+    address: value<string>(
+      "HOST:PORT",
+      (u) => typeof u === "string" && /^(?:[\w.-]+|\[[0-9a-f:.]+\]):[1-9]\d{0,4}$/i.test(u)
+    ),
+    credentials: Schema.optional(
+      value<Redacted.Redacted<string>>('Redacted.make("USER:PASSWORD")', (u) => Redacted.isRedacted(u))
+    )
+  }),
+  compression: Schema.optional(
+    value<"gzip" | "deflate" | false>(
+      '"gzip", "deflate" or false',
+      (u) => u === "gzip" || u === "deflate" || u === false
+    )
+  ),
+  flowControlWindow: Schema.optional(integer(65_535, 2_147_483_647)),
   userAgent: Schema.optional(
     value<string>(
       "printable ASCII, 1 to 256 characters",
@@ -272,6 +292,12 @@ const withDefaults = (options: GrpcOptions): Decoded => {
     drainMillis: Deadline.millisOf(options.drain ?? "30 seconds"),
     maxReceiveBytes: options.maxReceiveBytes ?? 4_194_304,
     maxSendBytes: options.maxSendBytes ?? 4_194_304,
+    proxy:
+      options.proxy === undefined
+        ? undefined
+        : { address: options.proxy.address, credentials: options.proxy.credentials },
+    compression: options.compression === false ? undefined : options.compression,
+    flowControlWindow: options.flowControlWindow,
     userAgent: options.userAgent,
     perCall: options.perCall,
     perAttempt: options.perAttempt

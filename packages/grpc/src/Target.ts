@@ -2,7 +2,7 @@
  * What a target says: which endpoints there are, and the name that they are asked for.
  *
  * `ipv4:` and `ipv6:` list addresses, each an endpoint of its own. A host name is one endpoint, looked up when it is
- * dialled.
+ * dialled; so is a socket of this machine.
  */
 import type { Endpoint } from "@hawser/core/Endpoint"
 import * as Endpoints from "@hawser/core/Endpoint"
@@ -26,8 +26,8 @@ export const defaultPort = 443
 /** The most addresses that a target may list. */
 export const maxAddresses = 1_000
 
-const forms = "ipv4:IP[:PORT],…, ipv6:[IP]:PORT,…, dns:///HOST[:PORT] or HOST[:PORT]"
-const later: ReadonlySet<string> = new Set(["unix", "unix-abstract", "vsock", "xds", "google-c2p", "passthrough"])
+const forms = "ipv4:IP[:PORT],…, ipv6:[IP]:PORT,…, dns:///HOST[:PORT], HOST[:PORT] or unix:PATH"
+const later: ReadonlySet<string> = new Set(["unix-abstract", "vsock", "xds", "google-c2p", "passthrough"])
 
 /**
  * Reads a target, or says everything that is wrong with it; paths are `target`.
@@ -38,8 +38,10 @@ const later: ReadonlySet<string> = new Set(["unix", "unix-abstract", "vsock", "x
  * | `ipv6:[::1]:50051,[::2]` | one for each address |
  * | `dns:///greeter:50051`, `dns:greeter:50051`, `greeter:50051`, `greeter` | one: the name, looked up at each dial |
  * | `10.0.0.1:50051`, `[::1]:50051` | one |
+ * | `unix:/run/greeter.sock`, `unix:///run/greeter.sock`, `unix:greeter.sock` | one: a socket of this machine |
  *
- * **Details**: ports are 1 to 65535, 443 where none is given. The authority is the first address, or the host, as given.
+ * **Details**: ports are 1 to 65535, 443 where none is given. The authority is the first address, or the host, as given;
+ * `localhost` for a socket of this machine, whose path may have 107 bytes.
  *
  * ```ts import.meta.vitest
  * import { Result } from "effect"
@@ -74,6 +76,8 @@ const read = (name: string, issues: Issues): Target | undefined => {
       if (server !== "") return fail("dns:///HOST[:PORT], without a DNS server: naming one is not supported yet")
       return single(name, host!, issues)
     }
+    case "unix":
+      return socket(name, rest.replace(/^\/\/(?=\/)/, ""), issues)
     default:
       return later.has(scheme)
         ? fail(`a scheme that is supported; ${scheme}: is not supported yet. Supported: ${forms}`)
@@ -101,6 +105,15 @@ const single = (name: string, text: string, issues: Issues): Target | undefined 
     )
   }
   return { name, authority: text, endpoints: [Endpoints.makeUnsafe({ addresses: [address(found)] })] }
+}
+
+/** Linux has room for 108 bytes, the last of them 0. */
+const maxPathBytes = 107
+
+const socket = (name: string, path: string, issues: Issues): Target | undefined => {
+  const fits = path !== "" && !path.startsWith("//") && Buffer.byteLength(path) <= maxPathBytes
+  if (!issues.check(fits, "target", `a path of 1 to ${maxPathBytes} bytes after unix:`, path)) return undefined
+  return { name, authority: "localhost", endpoints: [Endpoints.makeUnsafe({ addresses: [`unix:${path}`] })] }
 }
 
 const list = (name: string, text: string, family: 4 | 6, issues: Issues): Target | undefined => {

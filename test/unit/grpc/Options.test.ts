@@ -32,6 +32,8 @@ describe("defaults", () => {
       assert.strictEqual(decoded.maxReceiveBytes, 4_194_304)
       assert.strictEqual(decoded.maxSendBytes, 4_194_304)
       assert.strictEqual(decoded.userAgent, undefined)
+      assert.strictEqual(decoded.compression, undefined)
+      assert.strictEqual(decoded.flowControlWindow, undefined)
     })
   )
 
@@ -156,6 +158,9 @@ describe("a value out of bounds", () => {
     ["drain", [-1, NaN, Infinity, "30 secs"], /a duration from 0 ms/],
     ["maxReceiveBytes", [0, -1, 1.5, NaN, Infinity, 2 ** 31, "4 MiB"], /an integer from 1/],
     ["maxSendBytes", [0, -1, 1.5, NaN, Infinity, 2 ** 31], /an integer from 1/],
+    ["proxy.address", ["proxy", "proxy:0", "http://proxy:80", 5], /HOST:PORT/],
+    ["compression", ["brotli", true, 1, null], /"gzip", "deflate" or false/],
+    ["flowControlWindow", [65_534, 2_147_483_648, NaN, 1e5 + 0.5, "64 KiB"], /an integer from 65,535/],
     ["userAgent", ["", " a", "a\n", "ä", "a".repeat(257), 5], /printable ASCII/],
     ["perCall", [true, {}], /a function/],
     ["perAttempt", ["x"], /a function/]

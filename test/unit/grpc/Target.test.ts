@@ -34,7 +34,10 @@ describe("Target", () => {
     ["10.0.0.1:50051", "10.0.0.1:50051", "10.0.0.1:50051"],
     ["[::1]:50051", "[::1]:50051", "[::1]:50051"],
     ["[::1]", "[::1]", "[::1]:443"],
-    ["::1", "::1", "[::1]:443"]
+    ["::1", "::1", "[::1]:443"],
+    ["unix:/run/greeter.sock", "localhost", "unix:/run/greeter.sock"],
+    ["unix:///run/greeter.sock", "localhost", "unix:/run/greeter.sock"],
+    ["unix:greeter.sock", "localhost", "unix:greeter.sock"]
   ])("reads %s", (name, authority, ...endpoints) => {
     const target = Result.getOrThrow(Target.parse(name))
     assert.strictEqual(target.name, name)
@@ -52,8 +55,9 @@ describe("Target", () => {
     ["greeter:50051 ", /without blanks/],
     ["ipv4:10.0.0.1, 10.0.0.2", /without blanks/],
     ["xds:///greeter", /xds: is not supported yet/],
-    ["unix:/run/greeter.sock", /unix: is not supported yet/],
-    ["unix:///run/greeter.sock", /unix: is not supported yet/],
+    ["unix:", /a path of 1 to 107 bytes/],
+    ["unix://host/run/greeter.sock", /a path of 1 to 107 bytes/],
+    [`unix:/${"x".repeat(107)}`, /a path of 1 to 107 bytes/],
     ["unix-abstract:greeter", /unix-abstract: is not supported yet/],
     ["vsock:2:1234", /vsock: is not supported yet/],
     ["http://greeter:80", /one of ipv4:/],

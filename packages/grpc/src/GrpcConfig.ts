@@ -1,0 +1,164 @@
+/**
+ * The options of `Grpc.layer` from Effect's `Config`: environment variables, files, or whatever the provider reads.
+ *
+ * A subpath of its own, because `effect/Config` takes long to load. Values are read as text and judged by the same rules
+ * as options in code, so an error lists everything that is wrong with all of them.
+ */
+import type { OptionsError } from "@hawser/core/OptionsError"
+import * as PeakEwma from "@hawser/core/PeakEwma"
+import * as RoundRobin from "@hawser/core/RoundRobin"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { none } from "./Call.ts"
+import type { Channel } from "./Channel.ts"
+import * as Credentials from "./Credentials.ts"
+import * as Grpc from "./Grpc.ts"
+import type { GrpcOptions } from "./GrpcOptions.ts"
+import * as Retry from "./Retry.ts"
+
+/**
+ * `Grpc.layer` with options that are read when the layer is built.
+ *
+ * **When to use**: with `fromPrefix` for everything at once, or with a `Config` for each option that is not fixed.
+ *
+ * **Details**: fails with a `ConfigError` where the provider fails or a name is missing, and with an `OptionsError` where
+ * a value breaks a rule.
+ *
+ * **Example** (From the environment)
+ *
+ * ```ts import.meta.vitest
+ * import { ConfigProvider, Effect, Layer } from "effect"
+ * import * as GrpcConfig from "@hawser/grpc/GrpcConfig"
+ *
+ * const env = { GREETER_TARGET: "dns:///greeter:50051", GREETER_CONNECTIONS_MAX: "many", GREETER_DEADLINE: "soon" }
+ * const layer = GrpcConfig.layerConfig(GrpcConfig.fromPrefix("GREETER")).pipe(
+ *   Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
+ * )
+ * const error = await Effect.runPromise(Effect.flip(Effect.scoped(Layer.build(layer))))
+ * const paths = error._tag === "OptionsError" ? error.issues.map((issue) => issue.path).sort() : []
+ * paths // => ["connections.max", "deadline"]
+ * ```
+ */
+export const layerConfig = (
+  options: Config.Wrap<GrpcOptions>
+): Layer.Layer<Channel | Grpc.GrpcCluster, OptionsError | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(Config.unwrap(options), (read) => Grpc.layer(read as GrpcOptions)))
+
+/**
+ * Every option that text can say, under a prefix.
+ *
+ * | name | option |
+ * |---|---|
+ * | `TARGET` | `target`; required |
+ * | `PLAINTEXT` | `true`: `Credentials.insecure` |
+ * | `TLS_CA`, `TLS_CERT`, `TLS_KEY`, `TLS_SERVER_NAME` | `Credentials.tls`, as PEM texts |
+ * | `AUTHORITY`, `USER_AGENT` | `authority`, `userAgent` |
+ * | `CONNECTIONS_MIN`, `CONNECTIONS_MAX`, `CONNECTIONS_STREAMS`, `CONNECTIONS_CONNECT_TIMEOUT` | `connections` |
+ * | `QUEUE_MAX`, `QUEUE_TIMEOUT` | `queue` |
+ * | `SILENCE` | `silence.atLeast`, or `false` |
+ * | `BALANCER` | `p2c_peak_ewma` or `round_robin` |
+ * | `DEADLINE` | `deadline`, or `none` |
+ * | `RETRY` | `retry`: attempts, or `false` |
+ * | `PROXY`, `PROXY_CREDENTIALS` | `proxy.address`, `proxy.credentials` |
+ * | `COMPRESSION` | `gzip`, `deflate` or `false` |
+ * | `DRAIN`, `MAX_RECEIVE_BYTES`, `MAX_SEND_BYTES`, `FLOW_CONTROL_WINDOW` | the same |
+ *
+ * **Details**: durations are as in code: `"250 millis"`, `"2 seconds"`. What needs code (`reconnect`, `perCall`,
+ * `perAttempt`, a retry schedule) is added with `Config.map`.
+ */
+export const fromPrefix = (prefix: string): Config.Config<GrpcOptions> =>
+  Config.nested(Config.map(texts, options), prefix)
+
+const text = (name: string) => Config.map(Config.option(Config.String(name)), Option.getOrUndefined)
+
+const texts = Config.all({
+  target: Config.String("TARGET"),
+  plaintext: text("PLAINTEXT"),
+  ca: text("TLS_CA"),
+  cert: text("TLS_CERT"),
+  key: Config.map(Config.option(Config.Redacted("TLS_KEY")), Option.getOrUndefined),
+  serverName: text("TLS_SERVER_NAME"),
+  authority: text("AUTHORITY"),
+  userAgent: text("USER_AGENT"),
+  min: text("CONNECTIONS_MIN"),
+  max: text("CONNECTIONS_MAX"),
+  streamsPerConnection: text("CONNECTIONS_STREAMS"),
+  connectTimeout: text("CONNECTIONS_CONNECT_TIMEOUT"),
+  queueMax: text("QUEUE_MAX"),
+  queueTimeout: text("QUEUE_TIMEOUT"),
+  silence: text("SILENCE"),
+  balancer: text("BALANCER"),
+  deadline: text("DEADLINE"),
+  retry: text("RETRY"),
+  proxy: text("PROXY"),
+  proxyCredentials: Config.map(Config.option(Config.Redacted("PROXY_CREDENTIALS")), Option.getOrUndefined),
+  compression: text("COMPRESSION"),
+  flowControlWindow: text("FLOW_CONTROL_WINDOW"),
+  drain: text("DRAIN"),
+  maxReceiveBytes: text("MAX_RECEIVE_BYTES"),
+  maxSendBytes: text("MAX_SEND_BYTES")
+})
+
+type Texts = Config.Success<typeof texts>
+
+const policies: Readonly<Record<string, unknown>> = {
+  [PeakEwma.policy.name]: PeakEwma.policy,
+  [RoundRobin.policy.name]: RoundRobin.policy
+}
+
+/** Texts as options. What is no number, policy or switch stays a text, and is refused with its name by the options' rules. */
+const options = (read: Texts): GrpcOptions => {
+  const { ca, cert, key, plaintext, serverName } = read
+  const tls = { ca, cert, key: key === undefined ? undefined : Redacted.make(Redacted.value(key)), serverName }
+  const said = Object.values(tls).some((value) => value !== undefined)
+  const raw = {
+    target: read.target,
+    credentials: credentials(plaintext, said ? tls : undefined),
+    authority: read.authority,
+    userAgent: read.userAgent,
+    connections: {
+      min: number(read.min),
+      max: number(read.max),
+      streamsPerConnection: number(read.streamsPerConnection),
+      connectTimeout: read.connectTimeout
+    },
+    queue: { max: number(read.queueMax), timeout: read.queueTimeout },
+    silence: read.silence === undefined ? undefined : read.silence === "false" ? false : { atLeast: read.silence },
+    balancer: read.balancer === undefined ? undefined : (policies[read.balancer] ?? read.balancer),
+    deadline: read.deadline === "none" ? none : read.deadline,
+    retry: retry(read.retry),
+    proxy: proxy(read.proxy, read.proxyCredentials),
+    compression: read.compression === "false" ? false : read.compression,
+    flowControlWindow: number(read.flowControlWindow),
+    drain: read.drain,
+    maxReceiveBytes: number(read.maxReceiveBytes),
+    maxSendBytes: number(read.maxSendBytes)
+  }
+  return raw as unknown as GrpcOptions
+}
+
+const number = (value: string | undefined): number | string | undefined =>
+  value === undefined || !/^\d{1,15}$/.test(value) ? value : Number(value)
+
+const credentials = (plaintext: string | undefined, tls: Credentials.TlsOptions | undefined): unknown => {
+  if (plaintext === undefined || plaintext === "false") return tls === undefined ? undefined : Credentials.tls(tls)
+  // Both at once would be a guess about what must not be guessed.
+  return plaintext === "true" && tls === undefined ? Credentials.insecure : `PLAINTEXT=${plaintext}`
+}
+
+const proxy = (address: string | undefined, credentials: Redacted.Redacted<string> | undefined): unknown =>
+  address === undefined && credentials === undefined ? undefined : { address, credentials }
+
+const retry = (value: string | undefined): unknown => {
+  if (value === undefined) return undefined
+  if (value === "false") return false
+  const attempts = number(value)
+  try {
+    return Retry.make({ attempts: attempts as number })
+  } catch {
+    return value
+  }
+}

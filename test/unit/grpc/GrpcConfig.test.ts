@@ -1,0 +1,142 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Credentials, GrpcOptions, Retry } from "@hawser/grpc"
+import { RoundRobin } from "@hawser/core"
+import * as GrpcConfig from "@hawser/grpc/GrpcConfig"
+import { Config, ConfigProvider, Effect, Layer } from "effect"
+import { inspect } from "node:util"
+
+const read = (env: Record<string, string>) =>
+  Effect.provideService(
+    Effect.flatMap(GrpcConfig.fromPrefix("G"), (options: GrpcOptions.GrpcOptions) => Effect.succeed(options)),
+    ConfigProvider.ConfigProvider,
+    ConfigProvider.fromEnv({ env })
+  )
+
+/** What building the layer says. */
+const failure = (env: Record<string, string>) =>
+  Layer.build(GrpcConfig.layerConfig(GrpcConfig.fromPrefix("G"))).pipe(
+    Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env })),
+    Effect.scoped,
+    Effect.flip
+  )
+
+describe("GrpcConfig", () => {
+  it.effect("reads every option by its documented name", () =>
+    Effect.gen(function* () {
+      const options = yield* read({
+        G_TARGET: "greeter:50051",
+        G_PLAINTEXT: "true",
+        G_AUTHORITY: "greeter",
+        G_USER_AGENT: "shop/1",
+        G_CONNECTIONS_MIN: "2",
+        G_CONNECTIONS_MAX: "8",
+        G_CONNECTIONS_STREAMS: "50",
+        G_CONNECTIONS_CONNECT_TIMEOUT: "3 seconds",
+        G_QUEUE_MAX: "10",
+        G_QUEUE_TIMEOUT: "1 second",
+        G_SILENCE: "false",
+        G_BALANCER: "round_robin",
+        G_DEADLINE: "2 seconds",
+        G_RETRY: "5",
+        G_PROXY: "proxy:3128",
+        G_COMPRESSION: "gzip",
+        G_FLOW_CONTROL_WINDOW: "100000",
+        G_DRAIN: "1 second",
+        G_MAX_RECEIVE_BYTES: "1000",
+        G_MAX_SEND_BYTES: "2000"
+      })
+      assert.strictEqual(options.credentials, Credentials.insecure)
+      assert.strictEqual(options.balancer, RoundRobin.policy)
+      assert.strictEqual((options.retry as Retry.Retry).attempts, 5)
+      const { balancer: _b, credentials: _c, retry: _r, ...rest } = options
+      assert.deepStrictEqual(rest, {
+        target: "greeter:50051",
+        authority: "greeter",
+        userAgent: "shop/1",
+        connections: { min: 2, max: 8, streamsPerConnection: 50, connectTimeout: "3 seconds" },
+        queue: { max: 10, timeout: "1 second" },
+        silence: false,
+        deadline: "2 seconds",
+        proxy: { address: "proxy:3128", credentials: undefined },
+        compression: "gzip",
+        flowControlWindow: 100_000,
+        drain: "1 second",
+        maxReceiveBytes: 1000,
+        maxSendBytes: 2000
+      })
+    })
+  )
+
+  it.effect("lists every value that breaks a rule, as it was written", () =>
+    Effect.gen(function* () {
+      const error = yield* failure({
+        G_TARGET: "greeter:99999",
+        G_PLAINTEXT: "maybe",
+        G_CONNECTIONS_MAX: "four",
+        G_QUEUE_MAX: "-1",
+        G_SILENCE: "soon",
+        G_BALANCER: "random",
+        G_DEADLINE: "never",
+        G_RETRY: "often",
+        G_MAX_SEND_BYTES: "1e99"
+      })
+      assert.strictEqual(error._tag, "OptionsError")
+      const issues = error._tag === "OptionsError" ? error.issues : []
+      assert.deepStrictEqual(issues.map((issue) => issue.path).sort(), [
+        "balancer",
+        "connections.max",
+        "credentials",
+        "deadline",
+        "maxSendBytes",
+        "queue.max",
+        "retry",
+        "silence.atLeast",
+        "target"
+      ])
+      assert.strictEqual(issues.find((issue) => issue.path === "connections.max")?.value, '"four"')
+    })
+  )
+
+  it.effect("plaintext and certificates at once are refused", () =>
+    Effect.gen(function* () {
+      const error = yield* failure({ G_TARGET: "greeter:1", G_PLAINTEXT: "true", G_TLS_CA: "pem" })
+      assert.strictEqual(error._tag === "OptionsError" && error.issues[0]?.path, "credentials")
+    })
+  )
+
+  it.effect("a target that is missing is a ConfigError with its name", () =>
+    Effect.gen(function* () {
+      const error = yield* failure({})
+      assert.strictEqual(error._tag, "ConfigError")
+      assert.include(inspect(error), "TARGET")
+    })
+  )
+
+  it.effect("a private key shows up nowhere", () =>
+    Effect.gen(function* () {
+      const env = { G_TARGET: "greeter:1", G_TLS_KEY: "SECRET-KEY", G_TLS_CERT: "SECRET-CERT" }
+      const error = yield* failure(env)
+      assert.notInclude(inspect(error, { depth: 20 }) + JSON.stringify(error), "SECRET")
+      assert.notInclude(inspect((yield* read(env)).credentials, { depth: 20 }), "SECRET")
+    })
+  )
+
+  it.effect("takes a Config for each option that is not fixed", () =>
+    Effect.gen(function* () {
+      const layer = GrpcConfig.layerConfig({
+        target: Config.String("WHERE"),
+        credentials: Config.succeed(Credentials.insecure),
+        connections: { max: Config.Int("MOST") }
+      })
+      const error = yield* Layer.build(layer).pipe(
+        Effect.provideService(
+          ConfigProvider.ConfigProvider,
+          ConfigProvider.fromEnv({ env: { WHERE: "ipv4:127.0.0.1:1", MOST: "1000" } })
+        ),
+        Effect.scoped,
+        Effect.flip
+      )
+      assert.strictEqual(error._tag === "OptionsError" && error.issues[0]?.path, "connections.max")
+    })
+  )
+})
