@@ -21,8 +21,8 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "index"
   ],
   grpc: [
-    "Credentials Metadata Method Target Version",
-    "Call RpcError",
+    "Credentials Generated Metadata Method Target Version",
+    "Call GenericDefinition ProtobufEs ProtobufTs RpcError",
     "ClientMethod",
     "Channel Connection Status",
     "GrpcJsFailure GrpcJsLookup GrpcJsSettings GrpcJsSockets",
@@ -39,7 +39,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "GrpcConfig",
     "index"
   ],
-  testing: ["TestChannel", "index"]
+  testing: ["Handler", "Serve", "TestChannel", "index"]
 }
 
 /** Modules on one floor that may import one another, as "core/A core/B"; cycles are forbidden all the same. */

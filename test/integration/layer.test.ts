@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
 import * as protoLoader from "@grpc/proto-loader"
+import { RoundRobin } from "@hawser/core"
 import { Channel, Client as Clients, Deadline, Method } from "@hawser/grpc"
 import * as Credentials from "@hawser/grpc/Credentials"
 import * as Grpc from "@hawser/grpc/Grpc"
 import * as Retry from "@hawser/grpc/Retry"
-import { Duration, Effect, Fiber, Layer } from "effect"
+import { Duration, Effect, Fiber, Layer, Metric, Schedule } from "effect"
 import * as diagnostics from "node:diagnostics_channel"
 import { fileURLToPath } from "node:url"
 import { EchoService } from "../generated/echo.ts"
@@ -13,6 +14,7 @@ import * as Client from "../support/grpc/client.ts"
 import * as EchoServer from "../support/grpc/EchoServer.ts"
 import { leavesNothing } from "../support/grpc/eventually.ts"
 import * as Http2Server from "../support/grpc/Http2Server.ts"
+import * as TcpServer from "../support/grpc/TcpServer.ts"
 
 const put = { id: "p", delayMillis: 0, failCode: 0 }
 
@@ -85,6 +87,46 @@ describe("Grpc.layer", () => {
         assert.match(headers["user-agent"]!, /^shop\/7 hawser\/\S+ grpc-node-js\/1\./)
         assert.strictEqual(headers[":authority"], "greeter")
         assert.strictEqual(headers[":path"], "/hawser.test.v1.Echo/Put")
+      })
+    )
+  )
+})
+
+describe("options", () => {
+  it.live("connections.connectTimeout ends a dial", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* TcpServer.make(TcpServer.silent)
+        const client = yield* Client.make({ ...plain(server), connections: { connectTimeout: 50 } })
+        yield* client.until("failed", () => client.count("ConnectFailed") > 0)
+        const [failed] = client.events.filter((event) => event._tag === "ConnectFailed")
+        assert.deepStrictEqual(failed?.error.reason, { _tag: "TimedOut", after: Duration.millis(50) })
+      })
+    )
+  )
+
+  it.live("reconnect says when the next dial is, balancer who picks", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const address = yield* TcpServer.refused
+        const reconnect = Schedule.spaced("1 hour")
+        const client = yield* Client.make({ ...plain({ address }), reconnect, balancer: RoundRobin.policy })
+        yield* client.until("failed", () => client.count("ConnectFailed") === 1)
+        const [failed] = client.events.filter((event) => event._tag === "ConnectFailed")
+        assert.isAbove(failed!.retryInMillis, 3_000_000)
+        assert.strictEqual((yield* client.cluster.snapshot).root.name, RoundRobin.policy.name)
+      })
+    )
+  )
+
+  it.live("silence.atLeast says how much silence proves nothing", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make(() => {})
+        const client = yield* Client.make({ ...plain(server), silence: { atLeast: "10 seconds" }, drain: 0 })
+        yield* Effect.orDie(client.cluster.awaitReady())
+        yield* Client.failure(client.echo.put(put, { timeout: 600 }))
+        assert.strictEqual(client.count("Quarantined"), 0)
       })
     )
   )
@@ -212,6 +254,24 @@ describe("retries", () => {
         const error = yield* Client.failure(client.echo.echo(Client.request()))
         assert.strictEqual(error.attempts, 1)
         assert.strictEqual(error.metadata?.get("grpc-retry-pushback-ms"), "-1")
+      })
+    )
+  )
+
+  it.live("are counted as attempts of one call", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const servers = yield* pair
+        failOnce(servers, grpc.status.UNAVAILABLE)
+        const options = plain(...servers)
+        const client = yield* Client.make({ ...options, retry: undefined })
+        yield* Effect.orDie(client.echo.echo(Client.request()))
+        const ours = (yield* Metric.snapshot).filter((m) => m.attributes?.["grpc.target"] === options.target)
+        const counts = ours.map((m) => [m.id, m.attributes?.["grpc.status"], (m.state as { count: number }).count])
+        assert.deepStrictEqual(counts.sort(), [
+          ["grpc.client.attempt.started", undefined, 2],
+          ["grpc.client.call.duration", "OK", 1]
+        ])
       })
     )
   )

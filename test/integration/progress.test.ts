@@ -62,6 +62,21 @@ describe("a call that never left", () => {
     )
   )
 
+  it.live("because the queue's own limit had passed, long before its deadline", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make(() => {})
+        const queue = { timeout: 100 }
+        const client = yield* Client.make({ endpoints: [server.address], connections: one, queue, drain: 0 })
+        yield* Effect.forkScoped(Effect.exit(client.echo.echo(Client.request())))
+        yield* server.until("one sent", (s) => s.streams.length === 1)
+        const error = yield* Client.failure(client.echo.echo(Client.request(), { timeout: "1 hour" }))
+        assert.strictEqual(verdict(error), "NotSent: DeadlineExceeded by Us in Queued")
+        assert.isBelow(error.waitedMillis, 20_000)
+      })
+    )
+  )
+
   it.live("because the queue was full", () =>
     leavesNothing(
       Effect.gen(function* () {
@@ -145,7 +160,15 @@ describe("a call that the server answered", () => {
     ["with a deadline of its own", (s) => s.trailersOnly("4"), "Answered: DeadlineExceeded by Server"],
     ["with too much to do", (s) => s.trailersOnly("8"), "Answered: ResourceExhausted by Server"],
     ["that it cancelled", (s) => s.trailersOnly("1"), "Answered: Cancelled"],
-    ["in the words of a refusal", (s) => s.trailersOnly("14", "Stream refused by server"), "Answered: Unavailable"]
+    ["in the words of a refusal", (s) => s.trailersOnly("14", "Stream refused by server"), "Answered: Unavailable"],
+    [
+      "with headers, and then refused the stream",
+      (s) => {
+        s.open()
+        setImmediate(() => s.reset(constants.NGHTTP2_REFUSED_STREAM))
+      },
+      "Answered: Unavailable"
+    ]
   ]
   for (const [how, script, expected] of answered) {
     it.live(how, () =>
@@ -160,6 +183,21 @@ describe("a call that the server answered", () => {
       )
     )
   }
+
+  it.live("with several values of one trailer", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make((s) => s.end("5", { "x-a-bin": ["AQ==", "Ag=="] }))
+        const client = yield* Client.make({ endpoints: [server.address] })
+        const error = yield* Client.failure(client.echo.echo(Client.request()))
+        const values = Array.from(error.metadata!.entries).filter(([key]) => key === "x-a-bin")
+        assert.deepStrictEqual(
+          values.map(([, value]) => [...(value as Uint8Array)]),
+          [[1], [2]]
+        )
+      })
+    )
+  )
 
   it.live("only with headers by the deadline", () =>
     leavesNothing(

@@ -241,6 +241,64 @@ describe("a session of the adapter", () => {
   }
 })
 
+describe("the end of a session of the adapter", () => {
+  const listener = { onHeaders: () => {}, onMessage: () => {} }
+  interface Inside {
+    readonly calls: ReadonlySet<unknown>
+    readonly sockets: { readonly sockets: ReadonlySet<unknown> }
+  }
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length
+
+  it.live("comes after its sockets have closed, though a call runs", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* EchoServer.make({ behaviour: EchoServer.holding })
+        const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+        const { connection } = yield* Scope.provide(dial(server.address), scope)
+        const inside = connection as unknown as Inside
+        let code = -1
+        const wire = connection.start(
+          { path, metadata: undefined, deadline: Infinity, attempt: 1 },
+          { ...listener, onStatus: (n) => void (code = n) }
+        )
+        wire.send(bytes)
+        wire.end()
+        yield* server.until("running", (s) => s.running === 1)
+        assert.strictEqual(inside.calls.size, 1)
+        assert.strictEqual(inside.sockets.sockets.size, 1)
+        yield* Scope.close(scope, Exit.void)
+        assert.strictEqual(inside.sockets.sockets.size, 0)
+        assert.strictEqual(code, 14)
+        assert.strictEqual(inside.calls.size, 0)
+      })
+    )
+  )
+
+  it.live("is a goodbye that leaves no timer where nothing runs any more", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* EchoServer.make()
+        const before = timers()
+        const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+        const { connection } = yield* Scope.provide(dial(server.address), scope)
+        const inside = connection as unknown as Inside
+        let ended = false
+        const wire = connection.start(
+          { path, metadata: undefined, deadline: Infinity, attempt: 1 },
+          { ...listener, onStatus: () => void (ended = true) }
+        )
+        wire.send(bytes)
+        wire.end()
+        wire.read()
+        yield* eventually("answered", () => ended)
+        assert.strictEqual(inside.calls.size, 0)
+        yield* Scope.close(scope, Exit.void)
+        assert.strictEqual(timers(), before)
+      })
+    )
+  )
+})
+
 describe("a call of the adapter that ends before it is sent", () => {
   const statuses = (seen: Array<readonly [number, Progress]>) => ({
     onHeaders: () => {},

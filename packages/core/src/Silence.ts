@@ -154,7 +154,6 @@ export class Silence<C, E> {
     }
     this.rescue(silent, now)
     if (replacement === undefined) {
-      if (suspicion.ejected) return
       if (now - suspicion.replacedAt >= replaceEveryMillis) this.replace(suspicion, now)
       // It had a replacement a moment ago: no second dial, but no more patience either.
       else if (!spoke && now - silentSince(silent) >= this.readyWithin(pool)) this.eject(suspicion, silent, now)

@@ -341,6 +341,33 @@ describe("Cluster", () => {
       })
     )
 
+    it.effect("dials no more, to none of the endpoints, while it waits for the last borrow", () =>
+      Effect.gen(function* () {
+        const { cluster, connector, session } = yield* make({ addresses: ["a", "b"], drain: "30 seconds" })
+        const waiter = new Waiter<ScriptedSession, unknown>("w", undefined, { avoid: new Set(["a"]) })
+        cluster.borrowUnsafe(waiter)
+        const draining = yield* Effect.forkChild(cluster.drain, { startImmediately: true })
+        session("b").goAway()
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual(connector.dials.length, 2)
+        waiter.lease!.release("Success")
+        yield* Fiber.join(draining)
+      })
+    )
+
+    it.effect("happens once, and counts only those whom it refused itself", () =>
+      Effect.gen(function* () {
+        const { cluster, recorder } = yield* make({ limit: 1, max: 1, maxWaiters: 0 })
+        yield* settle
+        for (const name of ["granted", "too many"]) cluster.borrowUnsafe(new Waiter(name))
+        const [one, other] = yield* Effect.all([cluster.drain, cluster.drain])
+        assert.strictEqual(one, other)
+        yield* settle
+        assert.strictEqual(one.refused, 0)
+        assert.strictEqual(recorder.of("Drained").length, 1)
+      })
+    )
+
     it.effect("goes on when whoever asked for it is interrupted", () =>
       Effect.gen(function* () {
         const { close, cluster } = yield* scoped({ drain: "5 seconds" })

@@ -110,4 +110,20 @@ describe("MethodEstimates", () => {
     assert.isAbove(methods.get("long")!, 60_000)
     assert.strictEqual(methods.get("short"), 1)
   })
+
+  it("a busy second is one window, however many calls it had", () => {
+    const methods = new MethodEstimates()
+    for (let i = 0; i < 20; i++) methods.add("m", 1_000, 0)
+    for (let i = 0; i < 200; i++) methods.add("m", 10, i)
+    near(methods.get("m"), 1_000)
+  })
+
+  it("what was usual is forgotten after two minutes, however few calls there were", () => {
+    const methods = new MethodEstimates()
+    methods.add("m", 1_000, 0)
+    methods.add("m", 10, 61_000)
+    near(methods.get("m"), 1_000)
+    methods.add("m", 10, 122_000)
+    near(methods.get("m"), 10)
+  })
 })

@@ -274,4 +274,55 @@ describe("Pool", () => {
       assert.strictEqual(connector.sessions.length, 0)
     })
   )
+
+  it.effect("a replacement takes no place from those that load asks for", () =>
+    Effect.gen(function* () {
+      const { connector, lend, pool } = yield* setup({ max: 2, limit: 1 })
+      yield* settle
+      pool.replace()
+      yield* settle
+      lend(2)
+      assert.strictEqual(pool.lease(demand())._tag, "Full")
+      yield* settle
+      assert.strictEqual(connector.sessions.length, 3)
+    })
+  )
+
+  it.effect("knows how long a dial took, although the connection that took it was replaced", () =>
+    Effect.gen(function* () {
+      const { pool } = yield* setup({}, () => ({ _tag: "Open", after: 400 }))
+      yield* TestClock.adjust(400)
+      const [old] = pool.subchannels
+      pool.replace()
+      yield* TestClock.adjust(400)
+      pool.remove(old!, "Replaced")
+      assert.strictEqual(pool.connectMillis(), 400)
+    })
+  )
+
+  it.effect("counts the borrows of connections that only drain, and knows its oldest borrow", () =>
+    Effect.gen(function* () {
+      const { pool } = yield* setup({ min: 2 })
+      yield* settle
+      const first = leased(pool.lease(demand({ method: "m" })))
+      yield* TestClock.adjust(10)
+      leased(pool.lease(demand({ method: "m" })))
+      assert.strictEqual(pool.oldestSince(), 0)
+      pool.remove(pool.subchannels[0]!, "Surplus")
+      assert.strictEqual(pool.load(), 2)
+      first.release("Success")
+      assert.strictEqual(pool.load(), 1)
+    })
+  )
+
+  it.effect("replaces nothing once it has stopped", () =>
+    Effect.gen(function* () {
+      const { connector, pool } = yield* setup()
+      yield* settle
+      pool.stop()
+      assert.isUndefined(pool.replace())
+      yield* settle
+      assert.strictEqual(connector.dials.length, 1)
+    })
+  )
 })

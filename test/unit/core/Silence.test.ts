@@ -410,6 +410,367 @@ describe("Silence", () => {
     })
   )
 
+  it.effect("any call can be overdue, not only the oldest", () =>
+    Effect.gen(function* () {
+      const { answered, call, recorder } = yield* setup()
+      yield* answered("a", 5_000, "slow")
+      yield* answered("a", 10, "quick")
+      call("a", 60_000, "slow")
+      call("a", 60_000, "quick")
+      yield* TestClock.adjust(300)
+      assert.strictEqual(recorder.of("Quarantined")[0]?.endpoint, "a")
+    })
+  )
+
+  it.effect("an overdue call is measured from the last word, not from its start", () =>
+    Effect.gen(function* () {
+      const { answered, call, facts, now, session } = yield* setup()
+      yield* answered("a", 1_000)
+      call("a")
+      for (let i = 0; i < 20; i++) {
+        yield* TestClock.adjust(1_000)
+        session("a").heard = now()
+      }
+      assert.deepStrictEqual(facts(), [])
+    })
+  )
+
+  it.effect("a replacement that is Ready and was never asked proves nothing, however long", () =>
+    Effect.gen(function* () {
+      const { answered, call, facts, session } = yield* setup()
+      yield* answered("a", 10)
+      const old = session("a")
+      const waiter = call("a")
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(facts(), ["Quarantined"])
+      assert.strictEqual(waiter.lostTimes, 0)
+      assert.isFalse(old.closed)
+    })
+  )
+
+  it.effect("a silent connection on which nothing runs any more is closed as soon as its replacement is Ready", () =>
+    Effect.gen(function* () {
+      const { answered, call, connector, recorder, session } = yield* setup({ script: first(3) })
+      yield* answered("a", 10)
+      const old = session("a")
+      const waiter = call("a")
+      yield* TestClock.adjust(300)
+      waiter.lease!.release("Neutral")
+      yield* TestClock.adjust(100)
+      assert.isFalse(old.closed)
+      connector.pending[0]!.open()
+      yield* TestClock.adjust(100)
+      assert.deepStrictEqual(
+        recorder.of("Closed").map((e) => [e.connection, e.why]),
+        [["a#1", "Replaced"]]
+      )
+      assert.isTrue(old.closed)
+    })
+  )
+
+  it.effect("a silent connection that breaks leaves its place to its replacement", () =>
+    Effect.gen(function* () {
+      const { answered, call, connector, picks, session } = yield* setup({ script: first(4) })
+      yield* answered("a", 10)
+      const old = session("a")
+      const waiter = call("a")
+      yield* TestClock.adjust(300)
+      old.lose()
+      waiter.lease!.release("Failure")
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(connector.sessions.filter((s) => s.address === "a").length, 1)
+      assert.strictEqual(connector.pending.length, 0)
+      assert.strictEqual(picks(), "a b c")
+    })
+  )
+
+  it.effect("a replacement that falls silent, too, ends all patience", () =>
+    Effect.gen(function* () {
+      const { answered, call, recorder } = yield* setup()
+      yield* answered("a", 10)
+      call("a")
+      yield* TestClock.adjust(250)
+      call("a")
+      yield* TestClock.adjust(300)
+      assert.strictEqual(recorder.of("Quarantined").length, 2)
+      assert.strictEqual(recorder.of("Ejected").length, 1)
+    })
+  )
+
+  it.effect("an ejected endpoint is readmitted by its replacement, before that has answered anything", () =>
+    Effect.gen(function* () {
+      const { answered, call, connector, facts, picks } = yield* setup({ script: first(3) })
+      yield* answered("a", 10)
+      call("a")
+      yield* TestClock.adjust("3 seconds")
+      assert.deepStrictEqual(facts(), ["Quarantined", "Ejected"])
+      connector.pending[0]!.open()
+      yield* TestClock.adjust(100)
+      assert.deepStrictEqual(facts(), ["Quarantined", "Ejected", "Readmitted"])
+      assert.strictEqual(picks(), "a b c")
+    })
+  )
+
+  it.effect("is told once for each ejection, where more could be ejected", () =>
+    Effect.gen(function* () {
+      const { answered, call, recorder } = yield* setup({ addresses: ["a", "b", "c", "d"], script: first(4) })
+      yield* answered("a", 10)
+      call("a")
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(recorder.of("Ejected").length, 1)
+    })
+  )
+
+  describe("soon after a replacement", () => {
+    it.effect("an ejected endpoint whose path is dead is dialled as soon as another replacement may be", () =>
+      Effect.gen(function* () {
+        // Its server is alive all the time: every dial opens. Only its connections die, one soon after the other.
+        const { answered, call, connector, facts, picks } = yield* setup()
+        yield* answered("a", 10)
+        call("a")
+        yield* TestClock.adjust(250)
+        yield* answered("a", 10)
+        yield* TestClock.adjust(100)
+        assert.deepStrictEqual(facts(), ["Quarantined", "Closed"], "replaced once")
+        const waiter = call("a", 2_000)
+        yield* TestClock.adjust("2 seconds")
+        assert.deepStrictEqual(facts().slice(2), ["Quarantined", "Ejected"])
+        waiter.lease!.release("Failure")
+        yield* TestClock.adjust("5 minutes")
+        assert.strictEqual(connector.dials.length, 5)
+        assert.strictEqual(picks(), "a b c")
+      })
+    )
+
+    /** Silent once and heard again, and then silent for good, before another replacement may be dialled. */
+    const again = (options: TestClusterOptions = {}) =>
+      Effect.gen(function* () {
+        const all = yield* setup({ script: first(3), ...options })
+        yield* all.answered("a", 10)
+        const once = all.call("a")
+        yield* TestClock.adjust(300)
+        all.session("a").heard = all.now()
+        once.lease!.release("Success")
+        yield* TestClock.adjust(1_000)
+        assert.deepStrictEqual(all.facts(), ["Quarantined", "Recovered"])
+        const waiter = all.call("a")
+        yield* TestClock.adjust(300)
+        assert.strictEqual(all.recorder.of("Quarantined").length, 2)
+        return { ...all, waiter }
+      })
+
+    it.effect("a silent connection is not picked, although no other is dialled", () =>
+      Effect.gen(function* () {
+        const { connector, picks } = yield* again()
+        assert.strictEqual(picks(), "b c")
+        assert.strictEqual(connector.pending.length, 0)
+      })
+    )
+
+    it.effect("the only endpoint goes on being used", () =>
+      Effect.gen(function* () {
+        const { picks } = yield* again({ addresses: ["a"], script: first(1) })
+        assert.strictEqual(picks(), "a")
+      })
+    )
+
+    it.effect("its endpoint is ejected without one, and its calls are told", () =>
+      Effect.gen(function* () {
+        const { recorder, waiter } = yield* again()
+        assert.strictEqual(recorder.of("Ejected").length, 0)
+        yield* TestClock.adjust(500)
+        assert.strictEqual(recorder.of("Ejected").length, 1)
+        assert.strictEqual(waiter.lostTimes, 1)
+      })
+    )
+
+    it.effect("it is readmitted when it speaks, although nothing runs any more", () =>
+      Effect.gen(function* () {
+        const { facts, now, session, waiter } = yield* again()
+        yield* TestClock.adjust("1 second")
+        waiter.lease!.release("Neutral")
+        yield* TestClock.adjust("1 second")
+        session("a").heard = now()
+        yield* TestClock.adjust(100)
+        assert.deepStrictEqual(facts().slice(2), ["Quarantined", "Ejected", "Recovered", "Readmitted"])
+      })
+    )
+  })
+
+  describe("a call whose time runs out before the verdict", () => {
+    it.effect("is told when half of it is left, if it had little", () =>
+      Effect.gen(function* () {
+        const { answered, call, recorder } = yield* setup({ script: first(3) })
+        yield* answered("a", 10)
+        const waiter = call("a", 700)
+        const patient = call("a")
+        yield* TestClock.adjust(340)
+        assert.strictEqual(recorder.of("Quarantined").length, 1)
+        assert.strictEqual(waiter.lostTimes, 0)
+        yield* TestClock.adjust(60)
+        assert.strictEqual(waiter.lostTimes, 1)
+        yield* TestClock.adjust(200)
+        assert.strictEqual(recorder.of("Ejected").length, 0)
+        assert.strictEqual(waiter.lostTimes, 1, "once")
+        assert.strictEqual(patient.lostTimes, 0)
+      })
+    )
+
+    it.effect("is told while there is time for four times what its method takes", () =>
+      Effect.gen(function* () {
+        let dials = 0
+        const { answered, call, recorder } = yield* setup({
+          script: () => (dials++ < 3 ? { _tag: "Open", after: 400 } : { _tag: "Hang" })
+        })
+        yield* TestClock.adjust(400)
+        yield* answered("a", 256)
+        const waiter = call("a", 2_600)
+        yield* TestClock.adjust(2_600 - 1_024 - 10)
+        assert.strictEqual(recorder.of("Quarantined").length, 1)
+        assert.strictEqual(waiter.lostTimes, 0)
+        yield* TestClock.adjust(60)
+        assert.strictEqual(waiter.lostTimes, 1)
+        assert.strictEqual(recorder.of("Ejected").length, 0)
+      })
+    )
+
+    it.effect("is left alone where there is nowhere else to go", () =>
+      Effect.gen(function* () {
+        const { answered, call, recorder } = yield* setup({ addresses: ["a"], script: first(1) })
+        yield* answered("a", 10)
+        const waiter = call("a", 700)
+        yield* TestClock.adjust(700)
+        assert.strictEqual(recorder.of("Quarantined").length, 1)
+        assert.strictEqual(waiter.lostTimes, 0)
+      })
+    )
+  })
+
+  describe("an answer that a silent path held up", () => {
+    /** A call that is answered by a#1 after five seconds, long after it was put aside. */
+    const late = (all: Effect.Success<ReturnType<typeof setup>>) =>
+      Effect.gen(function* () {
+        const waiter = all.call("a")
+        yield* TestClock.adjust("5 seconds")
+        waiter.lease!.release("Success")
+        yield* TestClock.adjust("20 seconds")
+      })
+    const verdicts = (all: Effect.Success<ReturnType<typeof setup>>) => all.recorder.of("Quarantined").length
+
+    it.effect("says how long the method takes where a replacement has shown that the server is alive", () =>
+      Effect.gen(function* () {
+        const all = yield* setup({ addresses: ["a"] })
+        yield* all.answered("a", 10)
+        yield* late(all)
+        assert.strictEqual(verdicts(all), 1)
+        all.call("a")
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual(verdicts(all), 1)
+      })
+    )
+
+    it.effect("says nothing of it where none has, whatever was known of an earlier silence", () =>
+      Effect.gen(function* () {
+        // The replacement of the first silence is Ready, that of the second is not.
+        const all = yield* setup({ addresses: ["a"], script: first(2) })
+        yield* all.answered("a", 10)
+        const once = all.call("a")
+        yield* TestClock.adjust(300)
+        all.session("a").heard = all.now()
+        once.lease!.release("Neutral")
+        yield* TestClock.adjust("20 seconds")
+        assert.strictEqual(verdicts(all), 1)
+        yield* late(all)
+        assert.strictEqual(verdicts(all), 2)
+        all.call("a")
+        yield* TestClock.adjust(300)
+        assert.strictEqual(verdicts(all), 3)
+      })
+    )
+  })
+
+  describe("a stall of our own", () => {
+    /** A detector over two endpoints whose ticks are the test's own. `m` takes 10 ms. */
+    const ticking = Effect.gen(function* () {
+      const { connector, options, recorder } = yield* parts()
+      connector.script = () => ({ _tag: "Open" })
+      const pools = ["a", "b"].map((name) => new Pool<ScriptedSession>(endpoint(name), options))
+      const balancer = new Balancer({
+        policy: RoundRobin.policy,
+        upstreams: pools,
+        random: () => 0,
+        now: options.now,
+        publish: options.publish,
+        empty: () => {
+          throw new Error("there are endpoints")
+        }
+      })
+      for (const pool of pools) pool.start()
+      yield* Effect.addFinalizer(() => Effect.forEach(pools, (p) => Effect.forEach(p.all(), (s) => s.close)))
+      const { methods, publish } = options
+      const silence = new Silence({ atLeastMillis: 200, pools, balancer, methods, publish })
+      methods.add("m", 10, 0)
+      return {
+        tick: (now: number, deafMillis = 0) => silence.tick(now, deafMillis),
+        start: (at: number, deadline = Infinity, method = "m") =>
+          leased(pools[0]!.lease(demand({ method, deadline }), at)),
+        aside: () => recorder.of("Quarantined").length
+      }
+    })
+
+    it.effect("counts for a call only as far as that was there", () =>
+      Effect.gen(function* () {
+        const { aside, start, tick } = yield* ticking
+        start(4_990)
+        tick(5_000, 4_900)
+        tick(5_180)
+        assert.strictEqual(aside(), 0)
+        tick(5_200)
+        assert.strictEqual(aside(), 1)
+      })
+    )
+
+    it.effect("that was over before a call began makes it no older", () =>
+      Effect.gen(function* () {
+        const { aside, start, tick } = yield* ticking
+        tick(5_000, 4_900)
+        start(5_150)
+        tick(5_250)
+        tick(5_340)
+        assert.strictEqual(aside(), 0)
+        tick(5_350)
+        assert.strictEqual(aside(), 1)
+      })
+    )
+
+    it.effect("is one of several", () =>
+      Effect.gen(function* () {
+        const { aside, start, tick } = yield* ticking
+        start(0)
+        tick(5_000, 4_950)
+        tick(10_000, 4_950)
+        assert.strictEqual(aside(), 0)
+        tick(10_090)
+        assert.strictEqual(aside(), 0)
+        tick(10_100)
+        assert.strictEqual(aside(), 1)
+      })
+    )
+
+    it.effect("is forgotten after a minute", () =>
+      Effect.gen(function* () {
+        const { aside, start, tick } = yield* ticking
+        // Nothing is known of this one: it is overdue after 100 s.
+        start(0, 200_000, "unknown")
+        tick(50_000, 50_000)
+        tick(109_950)
+        assert.strictEqual(aside(), 0)
+        tick(110_000)
+        assert.strictEqual(aside(), 1)
+      })
+    )
+  })
+
   it.effect("false switches it off", () =>
     Effect.gen(function* () {
       const { answered, call, facts } = yield* setup({ silence: false })

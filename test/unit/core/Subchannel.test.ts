@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Schedule, Scope } from "effect"
+import { Duration, Effect, Exit, Fiber, Latch, Schedule, Scope } from "effect"
 import { TestClock } from "effect/testing"
+import { ConnectError } from "@hawser/core/ConnectError"
 import { make as demand } from "@hawser/core/Demand"
 import { Subchannel } from "@hawser/core/Subchannel"
 import { endpoint, leased, parts, type PartsOptions, settle } from "../../support/core/parts.ts"
 import { type Answer } from "../../support/core/ScriptedConnector.ts"
+import type { ScriptedSession } from "../../support/core/ScriptedSession.ts"
 
 const setup = (options: PartsOptions = {}, script: () => Answer = () => ({ _tag: "Hang" })) =>
   Effect.gen(function* () {
@@ -318,4 +320,86 @@ describe("Subchannel", () => {
       leased(subchannel.lease(demand()))
     })
   )
+
+  it.effect("a dial that fails gives back what it had acquired, before the next begins", () =>
+    Effect.gen(function* () {
+      let held = 0
+      let most = 0
+      const connect = () =>
+        Effect.andThen(
+          Effect.acquireRelease(
+            Effect.sync(() => (most = Math.max(most, ++held))),
+            () => Effect.sync(() => held--)
+          ),
+          Effect.fail(new ConnectError({ reason: { _tag: "Refused" }, endpoint: "a" }))
+        )
+      const { recorder } = yield* setup({ connect, reconnect: exact })
+      yield* TestClock.adjust("4 seconds")
+      assert.strictEqual(recorder.of("ConnectFailed").length, 3)
+      assert.deepStrictEqual([held, most], [0, 1])
+    })
+  )
+
+  it.effect("closing waits for a dial to be wound up", () =>
+    Effect.gen(function* () {
+      const latch = Latch.makeUnsafe()
+      const connect = () => Effect.onInterrupt(Effect.never, () => latch.await)
+      const { subchannel } = yield* setup({ connect })
+      yield* settle
+      const closing = yield* Effect.forkChild(subchannel.close, { startImmediately: true })
+      yield* settle
+      assert.isUndefined(closing.pollUnsafe())
+      latch.openUnsafe()
+      yield* Fiber.join(closing)
+    })
+  )
+
+  it.effect("a proven connection clears the losses before it", () =>
+    Effect.gen(function* () {
+      const { connector, subchannel } = yield* setup({ reconnect: exact }, () => ({ _tag: "Open" }))
+      const lose = Effect.andThen(
+        Effect.sync(() => connector.sessions[0]!.lose()),
+        settle
+      )
+      yield* settle
+      yield* lose
+      yield* TestClock.adjust("15 seconds")
+      yield* lose
+      assert.strictEqual(subchannel.connectivity(), "Ready", "dialled at once")
+      yield* lose
+      assert.strictEqual(subchannel.connectivity(), "Connecting")
+    })
+  )
+
+  it.effect("says why it dials: for the first time as it was told, and then because it lost what it had", () =>
+    Effect.gen(function* () {
+      const { recorder } = yield* setup({ reconnect: exact }, () => ({ _tag: "Refuse" }))
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(
+        recorder.of("Connecting").map((e) => e.why),
+        ["Min", "Reconnect"]
+      )
+    })
+  )
+
+  for (const [how, answer] of [
+    ["would open at once", { _tag: "Open" }],
+    ["would hang", { _tag: "Hang" }]
+  ] as const) {
+    it.effect(`retired by whoever hears of its first dial, which ${how}: nothing is left`, () =>
+      Effect.gen(function* () {
+        const { connector, options } = yield* parts()
+        connector.script = () => answer
+        const subchannel: Subchannel<ScriptedSession> = new Subchannel(endpoint("a"), "Min", {
+          ...options,
+          publish: () => subchannel.retire("Surplus")
+        })
+        subchannel.start()
+        yield* settle
+        assert.strictEqual(subchannel.connectivity(), "Shutdown")
+        assert.strictEqual(connector.opened, connector.closed)
+        assert.strictEqual(connector.pending.length, 0)
+      })
+    )
+  }
 })

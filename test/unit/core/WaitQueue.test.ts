@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import type { Borrow } from "@hawser/core/Borrow"
 import type { Priority } from "@hawser/core/Demand"
 import type { Event } from "@hawser/core/Event"
+import { Full, type Lease } from "@hawser/core/Lease"
 import { monotonicMillis } from "@hawser/core/Time"
 import { WaitQueue } from "@hawser/core/WaitQueue"
 import { Waiter } from "../../support/core/parts.ts"
@@ -364,24 +365,17 @@ describe("WaitQueue", () => {
     })
   )
 
-  it.effect("cancelling 20,000 is linear", () =>
+  it.effect("20,000 leave in any order, and the one that stays is served", () =>
     Effect.gen(function* () {
-      const time = (n: number) =>
-        Effect.gen(function* () {
-          const { borrow, queue } = yield* setup({ maxWaiters: n })
-          borrow("first")
-          const places = Array.from({ length: n }, (_, i) => borrow(`w${i}`).place!)
-          const start = performance.now()
-          for (const place of places) place.leave()
-          assert.strictEqual(queue.waiting, 0)
-          return performance.now() - start
-        })
-      yield* time(20_000)
-      const best = (n: number) => Effect.map(Effect.all([time(n), time(n), time(n)]), (all) => Math.min(...all))
-      const small = yield* best(20_000)
-      const large = yield* best(80_000)
-      assert.isBelow(small, 100)
-      assert.isBelow(large, Math.max(small * 16, 5), `${small} ms for 20,000, ${large} ms for 80,000`)
+      const { borrow, queue } = yield* setup({ maxWaiters: 20_001 })
+      const holder = borrow("first").waiter
+      const places = Array.from({ length: 20_000 }, (_, i) => borrow(`w${i}`).place!)
+      const last = borrow("last").waiter
+      // Every place once, in steps that are no divisor of their number.
+      for (let i = 0; i < places.length; i++) places[(i * 7_919) % places.length]!.leave()
+      assert.strictEqual(queue.waiting, 1)
+      holder.lease!.release("Success")
+      assert.isDefined(last.lease)
     })
   )
 
@@ -405,6 +399,76 @@ describe("WaitQueue", () => {
       yield* TestClock.adjust(100)
       assert.deepStrictEqual(told, ["w0", "w4", "w8", "w3", "w7"])
       assert.strictEqual(queue.waiting, 0)
+    })
+  )
+
+  it.effect("whoever is told waits no more: the count says so", () =>
+    Effect.gen(function* () {
+      const { borrow, queue } = yield* setup()
+      const { waiter } = borrow("holder")
+      const counts: Array<number> = []
+      class Counting extends Waiter<ScriptedSession, string> {
+        override granted(lease: Lease<ScriptedSession>): void {
+          counts.push(queue.waiting)
+          super.granted(lease)
+        }
+      }
+      queue.borrow(new Counting("first"))
+      assert.strictEqual(queue.waiting, 1)
+      waiter.lease!.release("Success")
+      assert.deepStrictEqual(counts, [0])
+    })
+  )
+
+  it.effect("bulk has one turn in nine, again and again", () =>
+    Effect.gen(function* () {
+      const { borrow, serveAll, served } = yield* setup()
+      const { waiter } = borrow("-")
+      const waiters = [waiter]
+      for (let i = 0; i < 24; i++) waiters.push(borrow("c").waiter)
+      for (let i = 0; i < 4; i++) waiters.push(borrow("b", { priority: 2 }).waiter)
+      serveAll(waiters)
+      assert.strictEqual(served.join(""), "-ccccccccbccccccccbccccccccbb")
+    })
+  )
+
+  it.effect("who was passed over is asked again when somebody served makes room at once", () =>
+    Effect.gen(function* () {
+      const { borrow, queue, upstream } = yield* setup()
+      const lend = upstream.lease.bind(upstream)
+      let room = false
+      upstream.lease = (one) => (one.affinity?.hard === true && !room ? Full : lend(one))
+      const { waiter } = borrow("holder")
+      const bound = borrow("bound", { affinity: { key: "k", hard: true } })
+      class Quick extends Waiter<ScriptedSession, string> {
+        override granted(lease: Lease<ScriptedSession>): void {
+          room = true
+          lease.release("Success")
+        }
+      }
+      queue.borrow(new Quick("quick"))
+      waiter.lease!.release("Success")
+      assert.isDefined(bound.waiter.lease)
+      assert.strictEqual(queue.waiting, 0)
+    })
+  )
+
+  it.effect("whoever waits anew when his time is up puts off nobody else", () =>
+    Effect.gen(function* () {
+      const { borrow, queue, now } = yield* setup()
+      borrow("holder")
+      class Stubborn extends Waiter<ScriptedSession, string> {
+        override refused(error: string): void {
+          super.refused(error)
+          queue.borrow(new Waiter("anew"))
+        }
+      }
+      queue.borrow(new Stubborn("stubborn", undefined, { deadline: now() + 1_000 }))
+      const { waiter } = borrow("patient", { deadline: now() + 5_000 })
+      yield* TestClock.adjust(4_999)
+      assert.strictEqual(waiter.told, 0)
+      yield* TestClock.adjust(1)
+      assert.strictEqual(waiter.error, "expired Full")
     })
   )
 })

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { CallMetrics, type Channel, RpcError } from "@hawser/grpc"
-import { Effect, Fiber, Metric } from "effect"
+import { CallMetrics, Channel, Metadata, RpcError } from "@hawser/grpc"
+import { Effect, Exit, Fiber, Metric, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { call, method, scripted, unavailable } from "../../support/channels.ts"
 
@@ -155,6 +155,121 @@ describe("CallMetrics", () => {
             ["demo.Greeter/M1", "UNKNOWN", 2]
           ]
         )
+      })
+    )
+  )
+})
+
+describe("CallMetrics.perCall of a stream", () => {
+  const lost = unavailable("MaybeProcessed")
+
+  /** A channel whose streams give these messages, or fail to open, and what its calls were counted as. */
+  const counted = Effect.fnUntraced(function* (
+    messages: Stream.Stream<unknown, RpcError.RpcError> | RpcError.RpcError | Effect.Effect<never>
+  ) {
+    const metrics = yield* metricsOf("greeter")
+    const base = Channel.make<RpcError.RpcError>({
+      stream: <_I, O>() =>
+        Stream.isStream(messages)
+          ? Effect.succeed({
+              messages: messages as Stream.Stream<O, RpcError.RpcError>,
+              headers: Metadata.empty,
+              trailers: Effect.succeed(Metadata.empty),
+              connection: "a:1#1"
+            })
+          : messages
+    })
+    const statuses = Effect.map(series, (all) =>
+      all
+        .filter(({ id }) => id === "grpc.client.call.duration")
+        .map(({ attributes, state }) => [attributes?.["grpc.status"], state["count"], state["sum"]])
+    )
+    return { channel: CallMetrics.perCall(metrics)(base), statuses }
+  })
+
+  it.effect("counts it once at the end of its messages, with their time, and not again with its scope", () =>
+    isolated(
+      Effect.gen(function* () {
+        const slow = Stream.mapEffect(Stream.make(1, 2), () => Effect.sleep("1 second"))
+        const { channel, statuses } = yield* counted(slow)
+        const scope = yield* Scope.make()
+        const { messages } = yield* Scope.provide(channel.stream(call()), scope)
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(yield* statuses, [])
+        const fiber = yield* Effect.forkChild(Stream.runDrain(messages))
+        yield* TestClock.adjust("2 seconds")
+        yield* Fiber.join(fiber)
+        assert.deepStrictEqual(yield* statuses, [["OK", 1, 3]])
+        yield* TestClock.adjust("1 second")
+        yield* Scope.close(scope, Exit.void)
+        assert.deepStrictEqual(yield* statuses, [["OK", 1, 3]])
+      })
+    )
+  )
+
+  it.effect("counts it once when its messages fail", () =>
+    isolated(
+      Effect.gen(function* () {
+        const { channel, statuses } = yield* counted(Stream.concat(Stream.make(1), Stream.fail(lost)))
+        const read = Effect.flatMap(channel.stream(call()), ({ messages }) => Stream.runDrain(messages))
+        assert.strictEqual(yield* Effect.flip(Effect.scoped(read)), lost)
+        assert.deepStrictEqual(yield* statuses, [["UNAVAILABLE", 1, 0]])
+      })
+    )
+  )
+
+  it.effect("counts it once when its reader leaves early", () =>
+    isolated(
+      Effect.gen(function* () {
+        const { channel, statuses } = yield* counted(Stream.forever(Stream.make(1)))
+        const read = Effect.gen(function* () {
+          const { messages } = yield* channel.stream(call())
+          yield* Stream.runDrain(Stream.take(messages, 1))
+          return yield* statuses
+        })
+        const before = yield* Effect.scoped(read)
+        assert.deepStrictEqual(
+          before.map(([, count]) => count),
+          [1]
+        )
+        assert.deepStrictEqual(yield* statuses, before)
+      })
+    )
+  )
+
+  it.effect("counts it once as CANCELLED when its reader is interrupted", () =>
+    isolated(
+      Effect.gen(function* () {
+        const { channel, statuses } = yield* counted(Stream.never)
+        const read = Effect.flatMap(channel.stream(call()), ({ messages }) => Stream.runDrain(messages))
+        const fiber = yield* Effect.forkChild(Effect.scoped(read))
+        yield* TestClock.adjust("2 seconds")
+        yield* Fiber.interrupt(fiber)
+        assert.deepStrictEqual(yield* statuses, [["CANCELLED", 1, 2]])
+      })
+    )
+  )
+
+  it.effect("counts it once as CANCELLED when its scope ends unread", () =>
+    isolated(
+      Effect.gen(function* () {
+        const { channel, statuses } = yield* counted(Stream.make(1))
+        const scope = yield* Scope.make()
+        yield* Scope.provide(channel.stream(call()), scope)
+        yield* TestClock.adjust("3 seconds")
+        assert.deepStrictEqual(yield* statuses, [])
+        yield* Scope.close(scope, Exit.void)
+        assert.deepStrictEqual(yield* statuses, [["CANCELLED", 1, 3]])
+      })
+    )
+  )
+
+  it.effect("counts it once when opening fails, and passes the error on", () =>
+    isolated(
+      Effect.gen(function* () {
+        const { channel, statuses } = yield* counted(lost)
+        assert.strictEqual(yield* Effect.flip(Effect.scoped(channel.stream(call()))), lost)
+        assert.deepStrictEqual(yield* statuses, [["UNAVAILABLE", 1, 0]])
       })
     )
   )

@@ -78,6 +78,14 @@ describe("layerMiddleware", () => {
     })
   )
 
+  it.effect("puts what the call brings before what the layer was built with", () =>
+    Effect.gen(function* () {
+      const { channel, seen } = scripted()
+      yield* run.pipe(Effect.provideService(Tenant, { id: "own" }), Effect.provide(over(channel)))
+      assert.deepStrictEqual(seen[0]?.affinity, { key: "own", hard: false })
+    })
+  )
+
   it.effect("leaves a call its own context", () =>
     Effect.gen(function* () {
       const spans: Array<string> = []

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deadline } from "@hawser/grpc"
-import { Cause, Clock, Duration, Effect, Exit } from "effect"
+import { Cause, Clock, Duration, Effect, Exit, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { call, scripted } from "../../support/channels.ts"
 
@@ -163,5 +163,100 @@ describe("withDefault", () => {
       () => Deadline.withDefault(scripted().channel, limit as number),
       /deadline: expected a duration above 0/
     )
+  })
+})
+
+describe("idle", () => {
+  const collect = Effect.fnUntraced(function* <E>(stream: Stream.Stream<number, E>) {
+    const seen: Array<number> = []
+    const read = Stream.runForEach(stream, (n) => Effect.sync(() => seen.push(n)))
+    return { seen, fiber: yield* Effect.forkChild(Effect.exit(read)) }
+  })
+
+  it.effect("fails when nothing comes for that long, and stops what feeds the stream", () =>
+    Effect.gen(function* () {
+      let stopped = 0
+      const silent = Stream.ensuring(
+        Stream.concat(Stream.make(1), Stream.never),
+        Effect.sync(() => stopped++)
+      )
+      const { fiber, seen } = yield* collect(silent.pipe(Deadline.idle("1 second")))
+      yield* TestClock.adjust("999 millis")
+      assert.strictEqual(fiber.pollUnsafe(), undefined)
+      assert.strictEqual(stopped, 0)
+      yield* TestClock.adjust("1 millis")
+      const error = yield* Effect.flip(Effect.flatten(Fiber.join(fiber)))
+      assert.deepInclude(error.reason, { _tag: "DeadlineExceeded", phase: "Receiving", by: "Us" })
+      assert.deepInclude(error, { progress: "Answered", method: "" })
+      assert.deepStrictEqual(seen, [1])
+      assert.strictEqual(stopped, 1)
+    })
+  )
+
+  it.effect("names the method that it is told", () =>
+    Effect.gen(function* () {
+      const method = "/demo.Greeter/Watch"
+      const { fiber } = yield* collect(Stream.never.pipe(Deadline.idle("1 second", { method })))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Effect.flip(Effect.flatten(Fiber.join(fiber)))).method, method)
+    })
+  )
+
+  it.effect("starts anew with each element, and lets the end and the stream's own error through", () =>
+    Effect.gen(function* () {
+      const slow = Stream.fromEffectRepeat(Effect.as(Effect.sleep("900 millis"), 1))
+      const ended = yield* collect(slow.pipe(Stream.take(5), Deadline.idle("1 second")))
+      const failing = yield* collect(
+        slow.pipe(Stream.take(5), Stream.concat(Effect.fail("lost").pipe(Stream.fromEffect)), Deadline.idle("1 second"))
+      )
+      yield* TestClock.adjust("4500 millis")
+      assert.deepStrictEqual(yield* Fiber.join(ended.fiber), Exit.void)
+      assert.deepStrictEqual(yield* Fiber.join(failing.fiber), Exit.fail("lost"))
+      assert.lengthOf(ended.seen, 5)
+    })
+  )
+
+  it.effect("does not count the time that its reader takes", () =>
+    Effect.gen(function* () {
+      const read = Stream.fromIterable([1, 2, 3]).pipe(
+        Stream.rechunk(1),
+        Deadline.idle("1 second"),
+        Stream.runForEach(() => Effect.sleep("10 seconds"))
+      )
+      const fiber = yield* Effect.forkChild(Effect.exit(read))
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(fiber), Exit.void)
+    })
+  )
+
+  it.effect("counts anew for each run of the stream", () =>
+    Effect.gen(function* () {
+      const limited = Stream.never.pipe(Deadline.idle("1 second"))
+      for (let i = 0; i < 2; i++) {
+        const { fiber } = yield* collect(limited)
+        yield* TestClock.adjust("999 millis")
+        assert.strictEqual(fiber.pollUnsafe(), undefined)
+        yield* TestClock.adjust("1 millis")
+        assert.isTrue(Exit.isFailure(yield* Fiber.join(fiber)))
+      }
+    })
+  )
+
+  it.effect("is interrupted with its reader", () =>
+    Effect.gen(function* () {
+      let stopped = 0
+      const silent = Stream.ensuring(
+        Stream.never,
+        Effect.sync(() => stopped++)
+      )
+      const { fiber } = yield* collect(silent.pipe(Deadline.idle("1 second")))
+      yield* Effect.yieldNow
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(stopped, 1)
+    })
+  )
+
+  it.each([0, -1, NaN, Infinity, "25 days", "soon"] as const)("refuses %s", (limit) => {
+    assert.throws(() => Deadline.idle(limit as number), /idle: expected a duration above 0/)
   })
 })

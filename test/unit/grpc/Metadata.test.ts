@@ -82,6 +82,15 @@ describe("Metadata", () => {
       assert.include(metadata.issues[0]!.path, JSON.stringify(entry[0]))
     })
 
+    it.each(
+      (
+        "connection content-length content-type host http2-settings keep-alive proxy-connection te trailer " +
+        "transfer-encoding upgrade user-agent"
+      ).split(" ")
+    )("refuse %s, which is the transport's", (key) => {
+      assert.match(Metadata.fromRecord({ [key]: "x" }).issues[0]?.rule ?? "", /does not own/)
+    })
+
     it("name keys, never values", () => {
       const metadata = Metadata.fromRecord({ authorization: "Bearer s3cret\n", "x-api-bin": "s3cret" })
       assert.lengthOf(metadata.issues, 2)
@@ -140,6 +149,14 @@ describe("Metadata", () => {
     assert.strictEqual(metadata.size, 2)
     assert.lengthOf(metadata.issues, 0)
     assert.strictEqual(reads, 1)
+  })
+
+  it("keeps bytes as they were, alone and among others", () => {
+    const one = new Uint8Array([1])
+    const metadata = Metadata.fromRecord({ "x-bin": one, "y-bin": [one, one] })
+    one[0] = 9
+    const held = Array.from(metadata.entries, ([, value]) => [...(value as Uint8Array)])
+    assert.deepStrictEqual(held, [[1], [1], [1]])
   })
 
   it("is not touched by a key named __proto__", () => {

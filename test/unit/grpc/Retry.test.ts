@@ -99,6 +99,13 @@ describe("a retry", () => {
     })
   )
 
+  it.effect("still avoids who failed after an attempt that reached nobody", () =>
+    Effect.gen(function* () {
+      const { seen } = yield* run([sent, unavailable("NotSent"), "ok"])
+      assert.deepStrictEqual([...seen[2]!.avoid!], ["a:1"])
+    })
+  )
+
   it.effect("ends with the last error and the number of attempts", () =>
     Effect.gen(function* () {
       const { error, seen } = yield* run([sent, sent, unavailable("MaybeProcessed", { endpoint: "c:1" }, "the last")])
@@ -318,6 +325,16 @@ describe("the budget", () => {
       assert.strictEqual(error?.reason.details, "lost; retry budget is empty")
       assert.strictEqual(error?.attempts, 1)
       assert.strictEqual(error?.endpoint, "a:1")
+    })
+  )
+
+  it.effect("is asked before the wait: a call that can't afford another attempt fails at once", () =>
+    Effect.gen(function* () {
+      const budget = RetryBudget.make({ ratio: 0, minPerSecond: 0 })
+      const retried = Retry.intercept(Retry.make({ budget, schedule: everySecond }))(scripted(sent).channel)
+      const fiber = yield* Effect.forkChild(Effect.exit(retried.unary(call(idempotent))))
+      yield* TestClock.adjust(0)
+      assert.isDefined(fiber.pollUnsafe())
     })
   )
 

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { OptionsError } from "@hawser/core"
 import { Call, Channel, Client, Deadline, Metadata, Retry, RpcError } from "@hawser/grpc"
 import { TestChannel } from "@hawser/testing"
-import { Cause, Effect, Exit, Fiber, Layer } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { EchoService } from "../../generated/echo.ts"
 import { call, method } from "../../support/channels.ts"
@@ -123,7 +123,8 @@ describe("TestChannel.layerService", () => {
     Effect.gen(function* () {
       const handlers = {
         ecko: () => Effect.succeed({}),
-        watch: () => Effect.succeed({}),
+        wotch: () => Stream.empty,
+        watch: () => Stream.empty,
         echo: undefined
       } as TestChannel.ServiceHandlers<typeof EchoService>
       const exit = yield* Effect.exit(Layer.build(TestChannel.layerService(EchoService, handlers)))
@@ -133,7 +134,7 @@ describe("TestChannel.layerService", () => {
         assert.instanceOf(defect, OptionsError.OptionsError)
         assert.deepStrictEqual(
           (defect as OptionsError.OptionsError).issues.map(({ path }) => path),
-          ["handlers.ecko", "handlers.watch"]
+          ["handlers.ecko", "handlers.wotch"]
         )
       }
     })
@@ -196,6 +197,22 @@ describe("a handler", () => {
         Effect.provide(echo, service({ echo: () => Effect.fail({ _tag: "Aborted", metadata: trailers }) }))
       )
       assert.strictEqual(error.metadata?.get("x-cost"), "3")
+    })
+  )
+
+  it.effect("that is interrupted by itself interrupts the call, and is no crash", () =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.exit(Effect.provide(echo, service({ echo: () => Effect.interrupt })))
+      assert.isTrue(Exit.hasInterrupts(exit))
+      assert.isFalse(Exit.hasDies(exit))
+    })
+  )
+
+  it.effect("fails the attempt that it was asked for", () =>
+    Effect.gen(function* () {
+      const layer = TestChannel.layer({ [path]: () => Effect.fail({ _tag: "NotFound" }) })
+      const error = yield* Effect.flip(Effect.provide(unary(call({ attempt: 3 })), layer))
+      assert.strictEqual(error.attempts, 3)
     })
   )
 
@@ -290,6 +307,18 @@ describe("TestChannel.calls", () => {
       assert.strictEqual(error.reason._tag, "InvalidArgument")
       assert.strictEqual(error.progress, "NotSent")
       assert.lengthOf(calls, 0)
+    })
+  )
+
+  it.effect("is what was seen when it was asked: later calls do not change it", () =>
+    Effect.gen(function* () {
+      const [before, after] = yield* Effect.gen(function* () {
+        yield* unary()
+        const before = yield* TestChannel.calls
+        yield* unary()
+        return [before, yield* TestChannel.calls]
+      }).pipe(Effect.provide(TestChannel.layer({ [path]: () => Effect.succeed("") })))
+      assert.deepStrictEqual([before?.length, after?.length], [1, 2])
     })
   )
 
