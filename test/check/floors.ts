@@ -21,7 +21,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "index"
   ],
   grpc: [
-    "Credentials Generated Metadata Method Target Version",
+    "Credentials Generated Metadata Method Spelling Target Version",
     "Call GenericDefinition ProtobufEs ProtobufTs RpcError",
     "ClientMethod",
     "Channel Connection Status",

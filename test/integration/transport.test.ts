@@ -91,7 +91,8 @@ const proxy = Effect.acquireRelease(
         upstream.on("connect", () => {
           socket.write("HTTP/1.1 200 Connection established\r\n\r\n")
           upstream.write(head)
-          upstream.pipe(socket).pipe(upstream)
+          upstream.pipe(socket)
+          socket.pipe(upstream)
         })
         return undefined
       })

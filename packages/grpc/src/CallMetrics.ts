@@ -143,17 +143,13 @@ export const perCall =
       stream: (call) =>
         Effect.withFiber((fiber) => {
           const end = timed(call.method.path, fiber)
-          return Effect.matchCauseEffect(self.stream(call), {
-            onFailure: (cause) => {
-              end(Exit.failCause(cause))
-              return Effect.failCause(cause)
-            },
-            onSuccess: (replies) =>
-              Effect.as(
-                Effect.addFinalizer(() => Effect.sync(() => end(Exit.interrupt()))),
-                { ...replies, messages: Stream.onExit(replies.messages, (exit) => Effect.sync(() => end(exit))) }
-              )
-          })
+          const opened = Effect.flatMap(self.stream(call), (replies) =>
+            Effect.as(
+              Effect.addFinalizer(() => Effect.sync(() => end(Exit.interrupt()))),
+              { ...replies, messages: Stream.onExit(replies.messages, (exit) => Effect.sync(() => end(exit))) }
+            )
+          )
+          return Effect.onExitPrimitive(opened, (exit) => (exit._tag === "Failure" ? end(exit) : undefined))
         })
     })
   }

@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
+import * as Stream from "effect/Stream"
 import type { Call } from "./Call.ts"
 import { none } from "./Call.ts"
 import * as Channel from "./Channel.ts"
@@ -182,3 +183,57 @@ const passed = (method: string, attempts: number): Effect.Effect<never, RpcError
       { attempts }
     )
   )
+
+/** What the error of `idle` says. */
+export interface IdleOptions {
+  /** The path of the method; the stream itself does not tell. Default `""`. */
+  readonly method?: string | undefined
+}
+
+/**
+ * Fails a stream with `DeadlineExceeded` (phase `Receiving`, by `Us`, `Answered`) when no element comes for this long.
+ *
+ * **When to use**: on the messages of a stream that should never be quiet. Streams have no deadline of their own, and
+ * one on the whole call would also end those that are well.
+ *
+ * **Details**: the time runs only while the reader waits for an element, and starts anew with each; so a slow reader is
+ * not an idle stream. What feeds the stream is interrupted, which cancels the call. Throws an `OptionsError` for a limit
+ * out of bounds.
+ *
+ * **Gotchas**: on the stream of a client's plain method, the wait for the first element includes that for a connection
+ * and for the headers. On the `messages` of `.replies`, it begins after them.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect, Fiber, Stream } from "effect"
+ * import { TestClock } from "effect/testing"
+ * import { Deadline } from "@hawser/grpc"
+ *
+ * const seen: Array<string> = []
+ * const program = Effect.gen(function*() {
+ *   const messages = Stream.concat(Stream.make("one", "two"), Stream.never).pipe(Deadline.idle("30 seconds"))
+ *   const read = Stream.runForEach(messages, (message) => Effect.sync(() => seen.push(message)))
+ *   const fiber = yield* Effect.forkChild(Effect.flip(read))
+ *   yield* TestClock.adjust("30 seconds")
+ *   return (yield* Fiber.join(fiber)).reason._tag
+ * })
+ * await Effect.runPromise(Effect.provide(program, TestClock.layer())) // => "DeadlineExceeded"
+ * seen // => ["one", "two"]
+ * ```
+ */
+export const idle = (
+  duration: Duration.Input,
+  options?: IdleOptions | undefined
+): (<A, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E | RpcError.RpcError, R>) => {
+  const millis = millisOf(duration)
+  if (!isMillis(millis)) throw broken("idle", "a duration above 0, at most 24 days", duration)
+  const orElse = () =>
+    Effect.fail(
+      RpcError.of(
+        options?.method ?? "",
+        { _tag: "DeadlineExceeded", details: `No message for ${millis} ms`, phase: "Receiving", by: "Us" },
+        "Answered"
+      )
+    )
+  return (self) =>
+    Stream.transformPull(self, (pull) => Effect.succeed(Effect.timeoutOrElse(pull, { duration: millis, orElse })))
+}

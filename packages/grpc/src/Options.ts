@@ -23,6 +23,7 @@ import * as Credentials from "./Credentials.ts"
 import * as Deadline from "./Deadline.ts"
 import type { GrpcOptions } from "./GrpcOptions.ts"
 import * as Retry from "./Retry.ts"
+import { distance } from "./Spelling.ts"
 import * as Target from "./Target.ts"
 
 /** Options with every default filled in. Times are milliseconds. */
@@ -223,19 +224,6 @@ const meant = (fields: Schema.Struct.Fields, path: ReadonlyArray<string>): strin
   const keys = keysAt(fields, path.slice(0, -1))
   const close = keys.find((key) => distance(key.toLowerCase(), path.at(-1)!.toLowerCase()) <= 2)
   return close === undefined ? `one of ${keys.join(", ")}` : `an option that exists; did you mean ${close}?`
-}
-
-/** Levenshtein's. */
-const distance = (a: string, b: string): number => {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    }
-    row = next
-  }
-  return row[b.length]!
 }
 
 // --------------------------------------------------------------------------------------------------- together

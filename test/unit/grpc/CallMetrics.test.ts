@@ -273,4 +273,16 @@ describe("CallMetrics.perCall of a stream", () => {
       })
     )
   )
+
+  it.effect("counts it once as CANCELLED when opening is interrupted", () =>
+    isolated(
+      Effect.gen(function* () {
+        const { channel, statuses } = yield* counted(Effect.never)
+        const fiber = yield* Effect.forkChild(Effect.scoped(channel.stream(call())))
+        yield* TestClock.adjust("2 seconds")
+        yield* Fiber.interrupt(fiber)
+        assert.deepStrictEqual(yield* statuses, [["CANCELLED", 1, 2]])
+      })
+    )
+  )
 })

@@ -1,16 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Credentials, GrpcOptions, Retry } from "@hawser/grpc"
+import { Credentials, type Retry } from "@hawser/grpc"
 import { RoundRobin } from "@hawser/core"
 import * as GrpcConfig from "@hawser/grpc/GrpcConfig"
 import { Config, ConfigProvider, Effect, Layer } from "effect"
 import { inspect } from "node:util"
 
-const read = (env: Record<string, string>) =>
-  Effect.provideService(
-    Effect.flatMap(GrpcConfig.fromPrefix("G"), (options: GrpcOptions.GrpcOptions) => Effect.succeed(options)),
-    ConfigProvider.ConfigProvider,
-    ConfigProvider.fromEnv({ env })
-  )
+const read = (env: Record<string, string>) => GrpcConfig.fromPrefix("G").parse(ConfigProvider.fromEnv({ env }))
 
 /** What building the layer says. */
 const failure = (env: Record<string, string>) =>

@@ -148,6 +148,18 @@ describe("a server-streaming handler", () => {
     })
   )
 
+  it.effect("is interrupted when the reader of its messages leaves, before the scope ends", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const { counts, forever } = endless()
+        const echo = yield* client({ watch: () => Stream.concat(Stream.make(answer(0)), Stream.fromEffect(forever)) })
+        const { messages } = yield* echo.watch.replies(request)
+        yield* Stream.runDrain(Stream.take(messages, 1))
+        assert.deepStrictEqual(counts, { started: 1, stopped: 1 })
+      })
+    )
+  )
+
   it.effect("is interrupted when the scope ends unread, and with its caller while it opens", () =>
     Effect.gen(function* () {
       const { counts, forever } = endless()
