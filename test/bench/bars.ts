@@ -16,6 +16,11 @@ export const rules = {
     bar: 0.95,
     quick: 1.05
   },
+  B3: {
+    what: "server streaming, one stream of 1,000 messages at once: paired CPU per message",
+    holds: "atMost",
+    bar: 1.1
+  },
   B4: { what: "lease + release through the whole core at 1,000 endpoints, ns", holds: "atMost", bar: 400 },
   B4b: { what: "the bridge's own cost per unary, ns", holds: "atMost", bar: 1000 },
   B5: {

@@ -5,14 +5,16 @@
 import { alone } from "./alone.ts"
 import { type Bar, type BarId, judge, rules } from "./bars.ts"
 import { guard } from "./children.ts"
-import { type ClientName, clients } from "./clients/clients.ts"
+import { type ClientName, clients, streamClients } from "./clients/clients.ts"
 import { limit } from "./limit.ts"
 import { type Measurement, type Options, parse, usage } from "./options.ts"
 import { type Result, table } from "./result.ts"
 import { build, type Built } from "./server/build.ts"
+import { streaming } from "./streaming.ts"
 import { unary } from "./unary.ts"
 
-const contenders = Object.keys(clients) as ReadonlyArray<ClientName>
+const streams: ReadonlyArray<string> = streamClients
+const contenders = (Object.keys(clients) as ReadonlyArray<ClientName>).filter((name) => !streams.includes(name))
 const quickContenders: ReadonlyArray<ClientName> = ["createCall", "raw", "hawser"]
 
 const run: Record<Measurement, (options: Options, built: () => Built) => Promise<Result>> = {
@@ -23,6 +25,13 @@ const run: Record<Measurement, (options: Options, built: () => Built) => Promise
       generations: quick ? 2 : 4,
       seconds: seconds ?? (quick ? 0.2 : 0.3),
       warmSeconds: quick ? 0.8 : 1.2
+    }),
+  streaming: ({ quick, rounds, seconds }, built) =>
+    streaming(built(), {
+      rounds: rounds ?? (quick ? 6 : 12),
+      generations: quick ? 1 : 4,
+      seconds: seconds ?? (quick ? 0.15 : 0.3),
+      warmSeconds: quick ? 0.6 : 1.2
     }),
   limit: ({ quick, rounds, seconds }, built) =>
     limit(built(), {

@@ -1,7 +1,7 @@
 /**
  * What the bench asks of a client: keep a number of calls in flight until the time is up.
  */
-import { request, type Message } from "./echo.ts"
+import { messagesPerWatch, request, type Message } from "./echo.ts"
 
 export interface Client {
   readonly run: (lanes: number, meter: Meter) => Promise<unknown>
@@ -31,6 +31,22 @@ export class Meter {
     return { p50: at(0.5), p99: at(0.99) }
   }
 }
+
+/** A client of promises that reads whole streams: one async loop per lane. Latencies are those of calls. */
+export const promisedStreams = (watch: (message: Message, read: () => void) => Promise<unknown>): Client => ({
+  run: (lanes, meter) => {
+    const lane = async (): Promise<void> => {
+      let at = performance.now()
+      while (at < meter.end) {
+        let messages = 0
+        await watch(request, () => messages++)
+        if (messages !== messagesPerWatch) throw new Error(`${messages} messages in a stream`)
+        at = meter.done(at)
+      }
+    }
+    return Promise.all(Array.from({ length: lanes }, lane))
+  }
+})
 
 /** A client of promises: one async loop per lane. */
 export const promised = (call: (message: Message) => Promise<Message>): Client => ({

@@ -1,5 +1,5 @@
 /**
- * The call that every client makes: a unary echo of about 100 bytes, with one codec for all of them.
+ * The calls that clients make: a unary echo of about 100 bytes, or a thousand of it, with one codec for all of them.
  */
 import type { MethodDefinition } from "@grpc/grpc-js"
 import { loadSync } from "@grpc/proto-loader"
@@ -12,12 +12,19 @@ export interface Message {
 
 export interface EchoDefinition {
   readonly echo: MethodDefinition<Message, Message> & { readonly requestStream: false; readonly responseStream: false }
+  readonly watch: MethodDefinition<Message, Message> & { readonly requestStream: false; readonly responseStream: true }
 }
 
 const loaded = loadSync(fileURLToPath(new URL("./echo.proto", import.meta.url)))
 
-export const definition: EchoDefinition = {
-  echo: (loaded["bench.Echo"] as unknown as { readonly Echo: EchoDefinition["echo"] }).Echo
+const { Echo, Watch } = loaded["bench.Echo"] as unknown as {
+  readonly Echo: EchoDefinition["echo"]
+  readonly Watch: EchoDefinition["watch"]
 }
+
+export const definition: EchoDefinition = { echo: Echo, watch: Watch }
+
+/** What the servers answer to one `watch`. */
+export const messagesPerWatch = 1_000
 
 export const request: Message = { id: "0123456789", payload: "x".repeat(84) }

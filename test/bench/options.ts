@@ -5,6 +5,7 @@ import { type BarId, rules } from "./bars.ts"
 
 export const measurements = {
   unary: ["B1", "B6", "B6x"],
+  streaming: ["B3"],
   limit: ["B5", "B5x", "B5c"],
   lease: ["B4", "B4b"],
   waiting: ["B7", "B7b", "B7c"]
@@ -28,6 +29,9 @@ export const usage = `usage: npm run bench -- [--quick] [--json] [--only NAME]..
   --seconds N  seconds per cell and round`
 
 const names = Object.keys(measurements) as ReadonlyArray<Measurement>
+
+/** What `--quick` has time for. */
+const brief = (name: Measurement): boolean => name !== "streaming"
 
 const find = (name: string): Measurement | undefined =>
   names.find((m) => m === name.toLowerCase() || measurements[m].some((id) => id.toLowerCase() === name.toLowerCase()))
@@ -71,7 +75,15 @@ export const parse = (
     } else problems.push(`${args[i]}: no such option`)
   }
   if (problems.length > 0) return { problems }
-  return { options: { quick, json, only: only.size === 0 ? new Set(names) : only, rounds, seconds } }
+  return {
+    options: {
+      quick,
+      json,
+      only: only.size === 0 ? new Set(quick ? names.filter(brief) : names) : only,
+      rounds,
+      seconds
+    }
+  }
 }
 
 const split = (arg: string): readonly [flag: string, inline: string | undefined] => {

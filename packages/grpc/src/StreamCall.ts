@@ -9,6 +9,7 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type { SchedulerDispatcher } from "effect/Scheduler"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { BridgeCall, type BridgeOptions } from "./BridgeCall.ts"
@@ -17,7 +18,13 @@ import type { Wire } from "./Connection.ts"
 import * as Metadata from "./Metadata.ts"
 import type { RpcError } from "./RpcError.ts"
 
-/** So many answers at most wait here for their reader; what follows waits in the flow-control window of HTTP/2. */
+/**
+ * So many answers at most wait here for their reader; what follows waits in the flow-control window of HTTP/2.
+ *
+ * **Details**: beyond those, a server is ahead of a reader by the rest of the batch that it is in (15 at most), 64 KiB that
+ * Node reads before it stops, 64 KiB that the stream may send unasked, and the server's own queue. With messages of 10 kB
+ * and a Node server that is 28 to 45, however many there are. The kernel's buffers hold none of it.
+ */
 export const window = 16
 
 type End = Exit.Exit<never, RpcError | Cause.Done>
@@ -54,6 +61,8 @@ class StreamCall<I, O> extends BridgeCall<I, O> {
   private readonly trailers = Deferred.makeUnsafe<Metadata.Metadata>()
   private buffer: Array<Uint8Array> = []
   private reading = false
+  private waking = false
+  private dispatcher: SchedulerDispatcher | undefined = undefined
   private end: End | undefined = undefined
   private reader: ((batch: Batch<O>) => void) | undefined = undefined
   private readonly request: Uint8Array | undefined = undefined
@@ -115,8 +124,12 @@ class StreamCall<I, O> extends BridgeCall<I, O> {
     this.reading = false
     if (this.done) return
     this.buffer.push(bytes)
-    this.deliver()
+    // What has come in one piece is given over one by one: the reader is woken for all of it, or for a full window.
+    if (this.buffer.length >= window) return this.deliver()
     this.ask()
+    if (this.waking || this.reader === undefined) return
+    this.waking = true
+    this.dispatcher!.scheduleTask(this.wake, 0)
   }
 
   protected started(wire: Wire): void {
@@ -154,6 +167,12 @@ class StreamCall<I, O> extends BridgeCall<I, O> {
     this.deliver()
   }
 
+  /** In the next turn of the reader's own scheduler. */
+  private readonly wake = (): void => {
+    this.waking = false
+    this.deliver()
+  }
+
   /** Asks for one more message while there is room for it. */
   private ask(): void {
     if (this.done || this.reading || this.buffer.length >= window) return
@@ -161,7 +180,12 @@ class StreamCall<I, O> extends BridgeCall<I, O> {
     this.wire?.read()
   }
 
-  private readonly pull: Batch<O> = Effect.callback((resume) => {
+  private readonly pull: Batch<O> = Effect.withFiber((fiber) => {
+    this.dispatcher = fiber.currentDispatcher
+    return this.next
+  })
+
+  private readonly next: Batch<O> = Effect.callback((resume) => {
     this.reader = resume
     this.deliver()
     return Effect.sync(() => {

@@ -9,10 +9,17 @@ export const clients = {
   raw: async () => (await import("./raw.ts")).connect,
   hawser: async () => (await import("./hawser.ts")).connect,
   hawserPromise: async () => (await import("./hawser.ts")).connectPromise,
-  niceGrpc: async () => (await import("./niceGrpc.ts")).connect
+  niceGrpc: async () => (await import("./niceGrpc.ts")).connect,
+  createCallStreams: async () => (await import("./createCall.ts")).connectStreams,
+  rawStreams: async () => (await import("./raw.ts")).connectStreams,
+  hawserStreams: async () => (await import("./hawser.ts")).connectStreams
 } satisfies Record<string, () => Promise<Connect>>
 
 export type ClientName = keyof typeof clients
+
+/** Those that read streams; the others make unary calls. */
+export const streamClients = ["createCallStreams", "rawStreams", "hawserStreams"] as const
+export type StreamClientName = (typeof streamClients)[number]
 
 export const titles: Record<ClientName, string> = {
   http2: "node:http2 by hand",
@@ -21,5 +28,8 @@ export const titles: Record<ClientName, string> = {
   raw: "raw grpc-js",
   hawser: "Hawser",
   hawserPromise: "Hawser, runPromise per call",
-  niceGrpc: "nice-grpc"
+  niceGrpc: "nice-grpc",
+  createCallStreams: "Channel.createCall, no backpressure",
+  rawStreams: "raw grpc-js, data events",
+  hawserStreams: "Hawser, Stream.runForEach"
 }

@@ -6,6 +6,8 @@ import type { AddressInfo } from "node:net"
 import * as readline from "node:readline"
 import { parseArgs } from "node:util"
 
+const messagesPerWatch = 1_000
+
 const { values } = parseArgs({
   options: { streams: { type: "string", default: "0" } }
 })
@@ -48,7 +50,7 @@ const server = http2.createServer(streams > 0 ? { settings: { maxConcurrentStrea
 server.on("connection", () => {
   accepted++
 })
-server.on("stream", (stream) => {
+server.on("stream", (stream, { ":path": path }) => {
   const chunks: Array<Buffer> = []
   let counted = false
   const leave = (): void => {
@@ -60,7 +62,14 @@ server.on("stream", (stream) => {
     if (stream.destroyed) return
     stream.respond(headers, { waitForTrailers: true })
     stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }))
-    stream.end(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))
+    const message = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+    if (path?.endsWith("/Watch") !== true) return void stream.end(message)
+    let left = messagesPerWatch
+    const write = (): void => {
+      while (left-- > 0) if (!stream.write(message)) return void stream.once("drain", write)
+      stream.end()
+    }
+    write()
   }
   stream.on("error", () => {})
   stream.on("close", leave)

@@ -1,4 +1,4 @@
-// The echo server of the bench: raw bytes in, the same bytes out, on one processor.
+// The echo server of the bench: raw bytes in, the same bytes out, once or a thousand times, on one processor.
 // It answers each line on stdin with a line of statistics, and ends when stdin does. The line "delay N" sets the
 // milliseconds that the handler takes.
 package main
@@ -126,6 +126,21 @@ func echo(_ interface{}, _ context.Context, decode func(interface{}) error, _ gr
 	return message, nil
 }
 
+func watch(_ interface{}, stream grpc.ServerStream) error {
+	message := new([]byte)
+	if err := stream.RecvMsg(message); err != nil {
+		return err
+	}
+	counts.move(1)
+	defer counts.move(-1)
+	for i := 0; i < 1000; i++ {
+		if err := stream.SendMsg(message); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func main() {
 	streams := flag.Int("streams", 0, "MAX_CONCURRENT_STREAMS; 0 is no limit")
 	flag.Parse()
@@ -141,6 +156,9 @@ func main() {
 		HandlerType: (*interface{})(nil),
 		Methods: []grpc.MethodDesc{
 			{MethodName: "Echo", Handler: echo},
+		},
+		Streams: []grpc.StreamDesc{
+			{StreamName: "Watch", Handler: watch, ServerStreams: true},
 		},
 	}, struct{}{})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
