@@ -9,7 +9,7 @@ const problems = (...args: ReadonlyArray<string>): ReadonlyArray<string> => {
 describe("bench options", () => {
   it("measures everything by default", () => {
     const parsed = parse([])
-    assert.isTrue("options" in parsed && parsed.options.only.size === 4 && !parsed.options.quick)
+    assert.isTrue("options" in parsed && parsed.options.only.size === 5 && !parsed.options.quick)
   })
 
   it("takes values apart or with an equals sign", () => {
@@ -32,7 +32,7 @@ describe("bench options", () => {
     assert.strictEqual(all.length, 6)
     assert.include(all[0], "--rounds 0: must be a whole number from 1 to 1000")
     assert.include(all[1], "--seconds fast: must be a number from 0.05 to 60")
-    assert.include(all[2], "--only B99: must be one of unary, limit, lease, waiting")
+    assert.include(all[2], "--only B99: must be one of unary, streaming, limit, lease, waiting")
     assert.include(all[3], "--verbose: no such option")
     assert.include(all[4], "--quick: takes no value")
     assert.include(all[5], "--only: needs a value")
