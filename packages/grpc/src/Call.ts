@@ -11,7 +11,30 @@ import type * as Stream from "effect/Stream"
 import type { Metadata, Value } from "./Metadata.ts"
 import type { Method } from "./Method.ts"
 
-/** The word for a call without a deadline; exported as `Deadline.none`. */
+/**
+ * The word for a call without a deadline; also `Deadline.none`.
+ *
+ * **Gotchas**: it takes away the default only, never the ambient deadline of `Deadline.within`.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Call, Channel, Client, Deadline } from "@hawser/grpc"
+ *
+ * const Greeter = {
+ *   sayHello: {
+ *     path: "/demo.Greeter/SayHello",
+ *     requestStream: false,
+ *     responseStream: false,
+ *     requestSerialize: (name: string) => Buffer.from(name),
+ *     responseDeserialize: String
+ *   }
+ * } as const
+ * const base = Channel.make({ unary: (call) => Effect.die(call.deadline) })
+ * const greeter = Client.make(Greeter, Deadline.withDefault(base, "5 seconds"))
+ * const patient = greeter.sayHello("ada", { timeout: Call.none })
+ * Effect.runSync(Effect.catchDefect(patient, Effect.succeed)) // => Infinity
+ * ```
+ */
 export const none: unique symbol = Symbol.for("hawser/Deadline/none")
 
 /** One call as a value. */
@@ -39,9 +62,9 @@ export interface Call<in out I, out O> {
   readonly resend: (<I2, O2>(call: Call<I2, O2>) => boolean) | undefined
 }
 
-/** What a caller may say about one call. Anything else is refused, not ignored. */
+/** What a caller may say about one call. Anything else fails the call with `InvalidArgument`, `NotSent`. */
 export interface CallOptions {
-  /** Sent with the call. 16 KiB at most. */
+  /** Sent with the call. 16 KiB at most (`Metadata.maxBytes`); an object becomes metadata by `Metadata.fromRecord`. */
   readonly metadata?: Metadata | Readonly<Record<string, Value | ReadonlyArray<Value>>> | undefined
   /**
    * Above 0, at most 24 days; numbers are milliseconds. `Deadline.none` removes the default, never the ambient deadline
@@ -50,7 +73,7 @@ export interface CallOptions {
   readonly timeout?: Duration.Input | typeof none | undefined
   /** Whether to wait for a connection instead of failing while the last dial failed. Default `false`. */
   readonly waitForReady?: boolean | undefined
-  /** Calls of equal keys prefer one endpoint; a string is a soft affinity. */
+  /** Calls of equal keys prefer one endpoint; a string, not empty, is a soft affinity. Default: none. */
   readonly affinity?: string | Affinity | undefined
   /** 0 control, 1 calls, 2 bulk. Default 1. */
   readonly priority?: Priority | undefined
@@ -80,6 +103,20 @@ export interface Replies<out O, out E, out R = never> {
  * A call with nothing special: priority 1, first attempt, no deadline stated.
  *
  * **When to use**: in tests of middleware, and to call a channel without a client.
+ *
+ * **Details**: options are taken as they are; a client's `CallOptions` are checked, these are not.
+ *
+ * ```ts import.meta.vitest
+ * import { Call } from "@hawser/grpc"
+ *
+ * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+ * const method = { path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown", ...codec } as const
+ * const call = Call.make(method, "ada", { affinity: { key: "ada", hard: false } })
+ * call.priority // => 1
+ * const again = { ...call, attempt: call.attempt + 1 }
+ * again.attempt // => 2
+ * again.affinity?.key // => "ada"
+ * ```
  */
 export const make = <I, O>(
   method: Method<I, O>,

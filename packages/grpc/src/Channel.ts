@@ -40,7 +40,18 @@ export declare namespace Channel {
 /** The channel that clients call, as a service. `Grpc.layer` provides it. */
 export const Channel: Context.Service<Channel, Channel> = Context.Service<Channel, Channel>("hawser/Channel")
 
-/** Whether a value is a channel. */
+/**
+ * Whether a value is a channel. What only looks like one is none: `make` turns it into one.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Channel } from "@hawser/grpc"
+ *
+ * const functions = { unary: () => Effect.never }
+ * Channel.isChannel(functions) // => false
+ * Channel.isChannel(Channel.make(functions)) // => true
+ * ```
+ */
 export const isChannel = (u: unknown): u is Channel => hasProperty(u, TypeId)
 
 const Proto = {
@@ -132,7 +143,26 @@ export const intercept: {
     })
 )
 
-/** Changes the error of every call. */
+/**
+ * Changes the error of every call, and of the messages of every stream.
+ *
+ * **When to use**: outermost, to give an application its own errors. `Retry` and metrics below it still see `RpcError`.
+ *
+ * ```ts import.meta.vitest
+ * import { Data, Effect } from "effect"
+ * import { Call, Channel, RpcError } from "@hawser/grpc"
+ *
+ * class ShopDown extends Data.TaggedError("ShopDown")<{ readonly cause: RpcError.RpcError }> {}
+ *
+ * const channel = Channel.make<RpcError.RpcError>({
+ *   unary: ({ method }) => Effect.fail(RpcError.of(method.path, { _tag: "Internal", details: "" }, "Answered"))
+ * }).pipe(Channel.mapError((cause) => new ShopDown({ cause })))
+ * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+ * const call = Call.make({ path: "/demo.Shop/Buy", kind: "unary", idempotency: "Unknown", ...codec }, "tea")
+ * const program = channel.unary(call).pipe(Effect.catchTag("ShopDown", ({ cause }) => Effect.succeed(cause.method)))
+ * Effect.runSync(program) // => "/demo.Shop/Buy"
+ * ```
+ */
 export const mapError: {
   <E, E2>(f: (error: E) => E2): <R>(self: Channel.With<E, R>) => Channel.With<E2, R>
   <E, R, E2>(self: Channel.With<E, R>, f: (error: E) => E2): Channel.With<E2, R>

@@ -58,13 +58,14 @@ export interface TransportOptions {
   readonly credentials: Credentials
   /** The name that servers are asked for, and that their certificates must carry. */
   readonly authority: string
+  /** Of one message; a larger one ends its call. */
   readonly maxReceiveBytes: number
   readonly userAgent: string
   /** The HTTP proxy to go through, by CONNECT. */
   readonly proxy?: { readonly address: string; readonly credentials: Redacted.Redacted<string> | undefined } | undefined
   /** How requests are compressed; `undefined`: not at all. */
   readonly compression?: "gzip" | "deflate" | undefined
-  /** Bytes a peer may send ahead, on a connection and on each stream; `undefined`: what HTTP/2 says. */
+  /** Bytes a peer may send ahead, on a connection and on each stream; `undefined`: what HTTP/2 says, 65,535. */
   readonly flowControlWindow?: number | undefined
 }
 

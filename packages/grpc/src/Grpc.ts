@@ -41,7 +41,25 @@ import { version } from "./Version.ts"
 /** The cluster below a channel: snapshot, events, `awaitReady`, drain. */
 export interface GrpcCluster extends Cluster.Cluster<Connection, ConnectError> {}
 
-/** The cluster below the channel, provided by `layer` and `layerBare`. */
+/**
+ * The cluster below the channel, provided by `layer` and `layerBare`.
+ *
+ * **When to use**: for what concerns connections and not calls: a readiness probe (`awaitReady`), a status page
+ * (`snapshot`), a log (`events`).
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Grpc } from "@hawser/grpc"
+ *
+ * // With `min: 0` nothing is dialled before the first call.
+ * const layer = Grpc.layer({ target: "ipv4:127.0.0.1:50051,127.0.0.2:50051", connections: { min: 0 } })
+ * const program = Grpc.GrpcCluster.use((cluster) => cluster.snapshot).pipe(Effect.provide(layer))
+ * const { root, waiting } = await Effect.runPromise(program)
+ * const endpoints = root.children.map((endpoint) => [endpoint.name, endpoint.connectivity])
+ * endpoints // => [["127.0.0.1:50051", "Idle"], ["127.0.0.2:50051", "Idle"]]
+ * waiting // => 0
+ * ```
+ */
 export const GrpcCluster: Context.Service<GrpcCluster, GrpcCluster> = Context.Service<GrpcCluster, GrpcCluster>(
   "hawser/GrpcCluster"
 )
@@ -94,6 +112,24 @@ export const layer = (options: GrpcOptions): Layer.Layer<Channel | GrpcCluster, 
  *
  * **Gotchas**: without a deadline a call to a peer that never answers never ends, and `Deadline.within` is not heard:
  * `Deadline.withDefault` is what listens to it.
+ *
+ * **Example** (A stack of your own)
+ *
+ * ```ts import.meta.vitest
+ * import { Effect, Layer } from "effect"
+ * import { Call, Channel, Deadline, Grpc, Retry } from "@hawser/grpc"
+ *
+ * const stack = Channel.layerMiddleware((bare) =>
+ *   bare.pipe(Retry.intercept(Retry.make({ attempts: 2 })), Deadline.withDefault("2 seconds"))
+ * )
+ * const layer = Layer.provide(stack, Grpc.layerBare({ target: "dns:///greeter:50051", connections: { min: 0 } }))
+ *
+ * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+ * const call = Call.make({ path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown", ...codec }, "ada")
+ * const late = Channel.Channel.use((channel) => channel.unary(call)).pipe(Deadline.within(0), Effect.flip)
+ * const error = await Effect.runPromise(Effect.provide(late, layer))
+ * error.message // => "/demo.Greeter/SayHello: DeadlineExceeded Deadline passed before the call was sent (NotSent)"
+ * ```
  */
 export const layerBare = (options: GrpcBareOptions): Layer.Layer<Channel | GrpcCluster, OptionsError> =>
   Layer.effectContext(

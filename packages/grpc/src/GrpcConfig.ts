@@ -67,7 +67,22 @@ export const layerConfig = (
  * | `DRAIN`, `MAX_RECEIVE_BYTES`, `MAX_SEND_BYTES`, `FLOW_CONTROL_WINDOW` | the same |
  *
  * **Details**: durations are as in code: `"250 millis"`, `"2 seconds"`. What needs code (`reconnect`, `perCall`,
- * `perAttempt`, a retry schedule) is added with `Config.map`.
+ * `perAttempt`, a retry schedule) is added with `Config.map`. Names that are not in the table are not read.
+ *
+ * **Example** (The rest from code)
+ *
+ * ```ts import.meta.vitest
+ * import { Config, ConfigProvider, Effect } from "effect"
+ * import * as GrpcConfig from "@hawser/grpc/GrpcConfig"
+ *
+ * const config = Config.map(GrpcConfig.fromPrefix("GREETER"), (read) => ({ ...read, userAgent: "shop/2.1" }))
+ *
+ * const env = { GREETER_TARGET: "dns:///greeter", GREETER_CONNECTIONS_MAX: "8", GREETER_SILENCE: "false" }
+ * const options = await Effect.runPromise(config.parse(ConfigProvider.fromEnv({ env })))
+ * options.connections?.max // => 8
+ * options.silence // => false
+ * options.userAgent // => "shop/2.1"
+ * ```
  */
 export const fromPrefix = (prefix: string): Config.Config<GrpcOptions> =>
   Config.nested(Config.map(texts, options), prefix)

@@ -22,7 +22,7 @@ export interface ConnectionsOptions {
   readonly max?: number | undefined
   /** Calls on one connection at once; 1 to 1,000,000. Default: what the server says, and 100 until it does. */
   readonly streamsPerConnection?: number | undefined
-  /** For one dial; 1 ms to 24 days. Default 20 s (connection-backoff.md). */
+  /** For one dial, which then counts as failed (`TimedOut`); 1 ms to 24 days. Default 20 s (connection-backoff.md). */
   readonly connectTimeout?: Duration.Input | undefined
 }
 
@@ -30,7 +30,10 @@ export interface ConnectionsOptions {
 export interface QueueOptions {
   /** Calls that wait at most; 0 to 1,000,000. The next one fails with `ResourceExhausted` by `Us`. Default 1,000. */
   readonly max?: number | undefined
-  /** How long one may wait; 1 ms to 24 days; its deadline if that is sooner. Default 30 s. */
+  /**
+   * How long one may wait, or until its deadline if that is sooner; then it fails with `DeadlineExceeded` by `Us`,
+   * `NotSent`. 1 ms to 24 days. Default 30 s.
+   */
   readonly timeout?: Duration.Input | undefined
 }
 
@@ -61,7 +64,7 @@ export interface GrpcOptions {
   readonly authority?: string | undefined
   readonly connections?: ConnectionsOptions | undefined
   readonly queue?: QueueOptions | undefined
-  /** How dead connections are found without pings; `false`: they are not. */
+  /** How dead connections are found without pings; `false`: they are not. Default: after 200 ms at least. */
   readonly silence?: SilenceOptions | false | undefined
   /** How an endpoint is chosen for each call. Default `PeakEwma.policy`. */
   readonly balancer?: Policy | undefined
@@ -69,13 +72,22 @@ export interface GrpcOptions {
   readonly deadline?: Duration.Input | typeof none | undefined
   /** Default `Retry.make()`: 3 attempts within a budget. */
   readonly retry?: Retry | false | undefined
-  /** The waits between dials to an endpoint that can't be reached. Default 1 s × 1.6, ±20 %, up to 120 s. */
+  /**
+   * The waits between dials to an endpoint that can't be reached. Default 1 s × 1.6, ±20 %, up to 120 s
+   * (connection-backoff.md).
+   */
   readonly reconnect?: Schedule.Schedule<unknown, ConnectError> | undefined
-  /** How long calls may run on when the layer's scope closes; 0 to 24 days. Default 30 s. */
+  /** How long calls may run on when the layer's scope closes, until they are cancelled; 0 to 24 days. Default 30 s. */
   readonly drain?: Duration.Input | undefined
-  /** The largest message that is taken; 1 byte to 2 GiB. Default 4 MiB (gRPC). */
+  /**
+   * The largest message that is taken; a larger one fails the call with `ResourceExhausted` by `Us`. 1 byte to 2 GiB.
+   * Default 4 MiB (gRPC).
+   */
   readonly maxReceiveBytes?: number | undefined
-  /** The largest message that is sent; 1 byte to 2 GiB. Default 4 MiB: what servers take by default. */
+  /**
+   * The largest message that is sent; a larger one fails the call with `ResourceExhausted` by `Us`. 1 byte to 2 GiB.
+   * Default 4 MiB: what servers take by default.
+   */
   readonly maxSendBytes?: number | undefined
   /**
    * An HTTP proxy that every connection goes through, by CONNECT. Nothing is read from the environment. The proxy looks
@@ -89,11 +101,11 @@ export interface GrpcOptions {
    * 65,535 (HTTP/2). Larger ones speed up large messages over long ways, and cost as much memory.
    */
   readonly flowControlWindow?: number | undefined
-  /** Put before our own `user-agent`: printable ASCII, at most 256 characters. */
+  /** Put before our own `user-agent`: printable ASCII, at most 256 characters. Default: ours alone. */
   readonly userAgent?: string | undefined
-  /** Middleware of your own around the whole stack but call metrics: it sees calls. */
+  /** Middleware of your own around the whole stack but call metrics: it sees calls. Default: none. */
   readonly perCall?: ((self: Channel) => Channel) | undefined
-  /** Middleware of your own below retries: it sees attempts. */
+  /** Middleware of your own below retries: it sees attempts. Default: none. */
   readonly perAttempt?: ((self: Channel) => Channel) | undefined
 }
 

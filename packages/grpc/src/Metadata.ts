@@ -39,7 +39,17 @@ export interface Metadata extends Equal.Equal {
   readonly issues: ReadonlyArray<OptionsIssue>
 }
 
-/** The most that one call may send: 16 KiB, keys and values, and 32 bytes for each entry, as HTTP/2 counts. */
+/**
+ * The most that one call may send: 16 KiB, keys and values, and 32 bytes for each entry, as HTTP/2 counts.
+ *
+ * ```ts import.meta.vitest
+ * import { Metadata } from "@hawser/grpc"
+ *
+ * const note = (length: number) => Metadata.fromRecord({ note: "a".repeat(length) })
+ * note(Metadata.maxBytes - "note".length - 32).issues // => []
+ * note(Metadata.maxBytes).issues[0]?.rule // => "at most 16384 bytes in all"
+ * ```
+ */
 export const maxBytes = 16_384
 
 const shown: ReadonlySet<string> = new Set([
@@ -189,10 +199,29 @@ const broken = ([key, value]: Entry, seen: ReadonlySet<string>): { rule: string;
 
 /**
  * No entries.
+ *
+ * ```ts import.meta.vitest
+ * import { Metadata } from "@hawser/grpc"
+ *
+ * const tenant: string | undefined = undefined
+ * const metadata = tenant === undefined ? Metadata.empty : Metadata.fromRecord({ "x-tenant": tenant })
+ * metadata.size // => 0
+ * ```
  */
 export const empty: Metadata = new MetadataImpl([], none)
 
-/** Whether a value is metadata. */
+/**
+ * Whether a value is metadata.
+ *
+ * ```ts import.meta.vitest
+ * import { Metadata } from "@hawser/grpc"
+ *
+ * const from = (headers: Metadata.Metadata | Record<string, string>) =>
+ *   Metadata.isMetadata(headers) ? headers : Metadata.fromRecord(headers)
+ * from({ "x-tenant": "acme" }).get("x-tenant") // => "acme"
+ * from(Metadata.empty) === Metadata.empty // => true
+ * ```
+ */
 export const isMetadata = (u: unknown): u is Metadata => hasProperty(u, TypeId)
 
 /**
@@ -223,7 +252,20 @@ export const fromRecord = (record: Readonly<Record<string, Value | ReadonlyArray
   return list.length === 0 ? empty : new MetadataImpl(list)
 }
 
-/** Metadata from pairs, in order; a key may come more than once. */
+/**
+ * Metadata from pairs, in order; a key may come more than once.
+ *
+ * **Details**: the rules are those of `fromRecord`. Some keys may come only once, such as `authorization`.
+ *
+ * ```ts import.meta.vitest
+ * import { Metadata } from "@hawser/grpc"
+ *
+ * const via = Metadata.fromEntries([["x-via", "edge"], ["x-via", "shop"]])
+ * via.size // => 2
+ * const twice = Metadata.fromEntries([["authorization", "Bearer a"], ["authorization", "Bearer b"]])
+ * twice.issues[0]?.rule // => "one value for this key"
+ * ```
+ */
 export const fromEntries = (entries: Iterable<Entry>): Metadata => {
   const list = Array.from(entries, ([key, value]): Entry => [key, copy(value)])
   return list.length === 0 ? empty : new MetadataImpl(list)
@@ -233,17 +275,51 @@ export const fromEntries = (entries: Iterable<Entry>): Metadata => {
  * Metadata that was received, for authors of transports: not checked, and read on first use only.
  *
  * **Gotchas**: keys must be lower-case, as HTTP/2 has them.
+ *
+ * ```ts import.meta.vitest
+ * import { Metadata } from "@hawser/grpc"
+ *
+ * let reads = 0
+ * const headers = Metadata.received((raw: Record<string, string>) => {
+ *   reads++
+ *   return Object.entries(raw)
+ * }, { "grpc-status": "0", "x-cost": "3" })
+ * reads // => 0
+ * headers.get("x-cost") // => "3"
+ * headers.issues // => []
+ * reads // => 1
+ * ```
  */
 export const received = <Source>(entries: (source: Source) => Iterable<Entry>, source: Source): Metadata =>
   new MetadataImpl(entries, none, source)
 
-/** The first value of a key. */
+/**
+ * The first value of a key, in any case; `undefined` where there is none. Bytes are copied.
+ *
+ * ```ts import.meta.vitest
+ * import { Metadata } from "@hawser/grpc"
+ *
+ * const trailers = Metadata.fromRecord({ "x-cost": ["3", "4"], "x-trace-bin": Uint8Array.of(1, 2) })
+ * Metadata.get(trailers, "X-Cost") // => "3"
+ * Metadata.get(trailers, "x-trace-bin") // => Uint8Array.of(1, 2)
+ * ```
+ */
 export const get: {
   (key: string): (self: Metadata) => Value | undefined
   (self: Metadata, key: string): Value | undefined
 } = dual(2, (self: Metadata, key: string) => self.get(key))
 
-/** All values of a key, in order. */
+/**
+ * All values of a key, in any case, in order. Bytes are copied.
+ *
+ * ```ts import.meta.vitest
+ * import { Metadata } from "@hawser/grpc"
+ *
+ * const trailers = Metadata.fromRecord({ "x-cost": ["3", "4"] })
+ * Metadata.getAll(trailers, "x-cost") // => ["3", "4"]
+ * Metadata.getAll(trailers, "x-other") // => []
+ * ```
+ */
 export const getAll: {
   (key: string): (self: Metadata) => ReadonlyArray<Value>
   (self: Metadata, key: string): ReadonlyArray<Value>
@@ -254,7 +330,21 @@ export const getAll: {
   return out
 })
 
-/** Replaces all values of a key by one, at the end. */
+/**
+ * Replaces all values of a key by one, at the end.
+ *
+ * **When to use**: in middleware that must have the last word, as for `authorization`, which may not be sent twice.
+ *
+ * ```ts import.meta.vitest
+ * import { Metadata } from "@hawser/grpc"
+ *
+ * const before = Metadata.fromRecord({ authorization: "Bearer old", "x-tenant": "acme" })
+ * const after = Metadata.set(before, "authorization", "Bearer new")
+ * const pairs = [...after.entries]
+ * pairs // => [["x-tenant", "acme"], ["authorization", "Bearer new"]]
+ * before.get("authorization") // => "Bearer old"
+ * ```
+ */
 export const set: {
   (key: string, value: Value): (self: Metadata) => Metadata
   (self: Metadata, key: string, value: Value): Metadata
@@ -264,7 +354,17 @@ export const set: {
     new MetadataImpl([...Array.from(self.entries).filter(([name]) => name !== key), [key, copy(value)]])
 )
 
-/** Adds a value to those that the key has. */
+/**
+ * Adds a value to those that the key has, at the end.
+ *
+ * ```ts import.meta.vitest
+ * import { Metadata } from "@hawser/grpc"
+ *
+ * const metadata = Metadata.append(Metadata.fromRecord({ "x-via": "edge" }), "x-via", "shop")
+ * const pairs = [...metadata.entries]
+ * pairs // => [["x-via", "edge"], ["x-via", "shop"]]
+ * ```
+ */
 export const append: {
   (key: string, value: Value): (self: Metadata) => Metadata
   (self: Metadata, key: string, value: Value): Metadata
@@ -294,12 +394,36 @@ export const merge: {
 /**
  * What must be mended before it can be sent, in one line; `undefined` where nothing must. Transports ask, and fail the
  * call with `InvalidArgument`.
+ *
+ * **Details**: it names keys and rules, never a value, which may be a secret.
+ *
+ * ```ts import.meta.vitest
+ * import { Metadata } from "@hawser/grpc"
+ *
+ * const metadata = Metadata.fromRecord({ authorization: "Bearer s3cret\n" })
+ * Metadata.problem(metadata) // => 'metadata["authorization"]: expected printable ASCII, got 14 characters with others'
+ * Metadata.problem(Metadata.empty) // => undefined
+ * ```
  */
 export const problem = (self: Metadata | undefined): string | undefined =>
   self === undefined || self.issues.length === 0
     ? undefined
     : self.issues.map(({ path, rule, value }) => `${path}: expected ${rule}, got ${value}`).join("; ")
 
-/** The metadata itself if it may be sent, else an `OptionsError` with every broken rule. */
+/**
+ * The metadata itself if it may be sent, else an `OptionsError` with every broken rule.
+ *
+ * **When to use**: where metadata is built from data of others, to refuse it there and not with the first call.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Metadata } from "@hawser/grpc"
+ *
+ * const fromOutside = Metadata.fromRecord({ "X-Tenant": "acme", te: "trailers" })
+ * const error = Effect.runSync(Effect.flip(Metadata.validate(fromOutside)))
+ * const paths = error.issues.map((issue) => issue.path)
+ * paths // => ['metadata["X-Tenant"]', 'metadata["te"]']
+ * ```
+ */
 export const validate = (self: Metadata): Effect.Effect<Metadata, OptionsError> =>
   self.issues.length === 0 ? Effect.succeed(self) : Effect.fail(new OptionsError({ issues: self.issues }))

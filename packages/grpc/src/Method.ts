@@ -69,7 +69,15 @@ const idempotencies: ReadonlyMap<string | undefined, Idempotency> = new Map([
   ["NO_SIDE_EFFECTS", "NoSideEffects"]
 ])
 
-/** The kind of a definition, from its two flags. */
+/**
+ * The kind of a definition, from its two flags.
+ *
+ * ```ts import.meta.vitest
+ * import { Method } from "@hawser/grpc"
+ *
+ * Method.kindOf({ requestStream: true, responseStream: false }) // => "clientStreaming"
+ * ```
+ */
 export const kindOf = (definition: { readonly requestStream: boolean; readonly responseStream: boolean }): Kind =>
   definition.requestStream
     ? definition.responseStream
@@ -142,6 +150,27 @@ export type WithKinds<S, H> = {
  * `Method.withKinds<GreeterHandlers>()(packageDefinition.demo.Greeter.service)`.
  *
  * **Details**: changes types only; the definition itself is returned.
+ *
+ * ```ts import.meta.vitest
+ * import { Method } from "@hawser/grpc"
+ *
+ * interface GreeterHandlers {
+ *   readonly SayHello: (call: { readonly request: string }, callback: (error: Error | null) => void) => void
+ * }
+ * const loaded = {
+ *   SayHello: {
+ *     path: "/demo.Greeter/SayHello",
+ *     requestStream: false as boolean,
+ *     responseStream: false as boolean,
+ *     requestSerialize: (name: string) => Buffer.from(name),
+ *     responseDeserialize: (bytes: Buffer) => bytes.toString()
+ *   }
+ * }
+ * const Greeter = Method.withKinds<GreeterHandlers>()(loaded)
+ * Greeter === loaded // => true
+ * // Without `withKinds` the type would be that of all four kinds.
+ * Method.fromDefinition(Greeter.SayHello).kind satisfies "unary" // => "unary"
+ * ```
  */
 export const withKinds =
   <Handlers>() =>

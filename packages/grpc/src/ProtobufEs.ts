@@ -46,6 +46,30 @@ export type Definition<S extends DescService> = {
  *
  * const text = Greeter.use((greeter) => greeter.sayHello({ name: "ada" }))
  * ```
+ *
+ * **Example** (Fields or a message go out, a message comes back)
+ *
+ * ```ts import.meta.vitest
+ * import { fileDesc, type GenService, serviceDesc } from "@bufbuild/protobuf/codegenv2"
+ * import { file_google_protobuf_wrappers as wrappers, type StringValueSchema } from "@bufbuild/protobuf/wkt"
+ * import { Method } from "@hawser/grpc"
+ * import * as ProtobufEs from "@hawser/grpc/ProtobufEs"
+ *
+ * // As protoc-gen-es writes it.
+ * const file = fileDesc(
+ *   "Cg1ncmVldGVyLnByb3RvEgRkZW1vGh5nb29nbGUvcHJvdG9idWYvd3JhcHBlcnMucHJvdG8yVgoHR3JlZXRlchJLCghTYXlIZWxsbxIcLmdvb2" +
+ *     "dsZS5wcm90b2J1Zi5TdHJpbmdWYWx1ZRocLmdvb2dsZS5wcm90b2J1Zi5TdHJpbmdWYWx1ZSIDkAICYgZwcm90bzM=",
+ *   [wrappers]
+ * )
+ * const Greeter: GenService<{
+ *   sayHello: { methodKind: "unary"; input: typeof StringValueSchema; output: typeof StringValueSchema }
+ * }> = serviceDesc(file, 0)
+ *
+ * const method = Method.fromDefinition(ProtobufEs.definition(Greeter).sayHello)
+ * method.path // => "/demo.Greeter/SayHello"
+ * method.idempotency // => "Idempotent"
+ * method.decode(method.encode({ value: "ada" })).value // => "ada"
+ * ```
  */
 export const definition = <S extends DescService>(service: S): Definition<S> =>
   Object.fromEntries(

@@ -79,6 +79,31 @@ export type Definition<C> = {
  *
  * const text = Greeter.use((greeter) => greeter.sayHello({ name: "ada" }))
  * ```
+ *
+ * **Example** (A definition by hand)
+ *
+ * ```ts import.meta.vitest
+ * import { Method } from "@hawser/grpc"
+ * import * as ProtobufTs from "@hawser/grpc/ProtobufTs"
+ *
+ * interface IGreeterClient {
+ *   watch(name: string): { readonly responses: AsyncIterable<string> }
+ * }
+ * const Text = {
+ *   toBinary: (text: string) => new TextEncoder().encode(text),
+ *   fromBinary: (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+ * }
+ * const kind = { clientStreaming: false, serverStreaming: true, idempotency: "NO_SIDE_EFFECTS" } as const
+ * const Greeter = ProtobufTs.definition<IGreeterClient>()({
+ *   typeName: "demo.Greeter",
+ *   methods: [{ name: "Watch", localName: "watch", I: Text, O: Text, ...kind }]
+ * })
+ *
+ * const method = Method.fromDefinition(Greeter.watch)
+ * method.kind satisfies "serverStreaming" // => "serverStreaming"
+ * method.idempotency // => "NoSideEffects"
+ * method.decode(method.encode("ada")) // => "ada"
+ * ```
  */
 export const definition =
   <C>() =>

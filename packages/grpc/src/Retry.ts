@@ -29,9 +29,11 @@ const TypeId = "~hawser/Retry"
 /** A retry policy. */
 export interface Retry {
   readonly [TypeId]: typeof TypeId
-  /** The first one included. */
+  /** The first one included; 2 to 100. */
   readonly attempts: number
+  /** The waits between attempts. */
   readonly schedule: Schedule.Schedule<unknown, RpcError.RpcError>
+  /** Asked only about errors that are safe to repeat. */
   readonly retryable: (error: RpcError.RpcError) => boolean
   /** `false`: none. `undefined`: one with the defaults, made where the policy is used. */
   readonly budget: RetryBudget.RetryBudget | false | undefined
@@ -54,7 +56,20 @@ export interface RetryOptions {
 
 const maxAttempts = 100
 
-/** The default of `retryable`: no connection, a lost one, a refused call. */
+/**
+ * The default of `retryable`: no connection, a lost one, a refused call.
+ *
+ * **When to use**: to widen the default instead of replacing it.
+ *
+ * ```ts import.meta.vitest
+ * import { Retry, RpcError } from "@hawser/grpc"
+ *
+ * const policy = Retry.make({ retryable: (error) => Retry.isUnavailable(error) || error.reason._tag === "Aborted" })
+ * const aborted = RpcError.of("/demo.Shop/Buy", { _tag: "Aborted", details: "" }, "Answered")
+ * Retry.isUnavailable(aborted) // => false
+ * policy.retryable(aborted) // => true
+ * ```
+ */
 export const isUnavailable = (error: RpcError.RpcError): boolean => error.reason._tag === "Unavailable"
 
 /**
@@ -98,7 +113,16 @@ export const make = (options: RetryOptions = {}): Retry => {
 
 const known: ReadonlySet<string> = new Set(["attempts", "schedule", "retryable", "budget"])
 
-/** Whether a value is a retry policy. */
+/**
+ * Whether a value is a retry policy. What only looks like one is none: `make` has checked no bound of it.
+ *
+ * ```ts import.meta.vitest
+ * import { Retry } from "@hawser/grpc"
+ *
+ * Retry.isRetry(Retry.make({ attempts: 5 })) // => true
+ * Retry.isRetry({ attempts: 5 }) // => false
+ * ```
+ */
 export const isRetry = (u: unknown): u is Retry => hasProperty(u, TypeId)
 
 /** Whether the call may be sent again after this error, time and budget aside. */
@@ -230,8 +254,26 @@ const pushbackOf = (error: RpcError.RpcError): number | "Never" | undefined => {
 /**
  * Retries as a layer over another layer's channel.
  *
- * **When to use**: over `Grpc.layerBare`, or over a `Grpc.layer` with `retry: false`; in that one's own `retry` slot
- * otherwise.
+ * **When to use**: over `Grpc.layerBare`, over a `Grpc.layer` with `retry: false`, or over the channel of a test; in
+ * the `retry` slot of `Grpc.layer` otherwise.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect, Layer, Schedule } from "effect"
+ * import { Call, Channel, Retry } from "@hawser/grpc"
+ * import { TestChannel } from "@hawser/testing"
+ *
+ * const flaky = TestChannel.layer({
+ *   "/demo.Greeter/SayHello": (name: string, { attempt }) =>
+ *     attempt < 3 ? Effect.fail({ _tag: "Unavailable" }) : Effect.succeed(`hello ${name}`)
+ * })
+ * const layer = Layer.provide(Retry.layer(Retry.make({ schedule: Schedule.recurs(4) })), flaky)
+ *
+ * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+ * const call = Call.make({ path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Idempotent", ...codec }, "ada")
+ * const program = Channel.Channel.use((channel) => channel.unary(call)).pipe(Effect.provide(layer))
+ * const { message } = await Effect.runPromise(program)
+ * message // => "hello ada"
+ * ```
  */
 export const layer = (policy: Retry = make()): Layer.Layer<Channel.Channel, never, Channel.Channel> =>
   Layer.effect(

@@ -72,7 +72,15 @@ export type RpcReason =
 /** The tag of a reason: the name of a gRPC status other than OK. */
 export type Tag = RpcReason["_tag"]
 
-/** The status code of each reason, in order. OK is 0. */
+/**
+ * The status code of each reason, in order (grpc/doc/statuscodes.md). OK is 0.
+ *
+ * ```ts import.meta.vitest
+ * import { RpcError } from "@hawser/grpc"
+ *
+ * RpcError.codes.NotFound // => 5
+ * ```
+ */
 export const codes: Readonly<Record<Tag, number>> = {
   Cancelled: 1,
   Unknown: 2,
@@ -94,10 +102,29 @@ export const codes: Readonly<Record<Tag, number>> = {
 
 const tags: ReadonlyArray<Tag | undefined> = [undefined, ...(Object.keys(codes) as Array<Tag>)]
 
-/** The reason's tag for a status code; `undefined` for 0 and for codes that do not exist. */
+/**
+ * The reason's tag for a status code; `undefined` for 0 and for codes that do not exist.
+ *
+ * ```ts import.meta.vitest
+ * import { RpcError } from "@hawser/grpc"
+ *
+ * RpcError.tagOf(14) // => "Unavailable"
+ * RpcError.tagOf(0) // => undefined
+ * RpcError.tagOf(99) // => undefined
+ * ```
+ */
 export const tagOf = (code: number): Tag | undefined => tags[code]
 
-/** The status names of the gRPC documents, by code: what metrics are labelled with. */
+/**
+ * The status names of the gRPC documents, by code: what metrics are labelled with.
+ *
+ * ```ts import.meta.vitest
+ * import { RpcError } from "@hawser/grpc"
+ *
+ * RpcError.statusNames[0] // => "OK"
+ * RpcError.statusNames[RpcError.codes.DeadlineExceeded] // => "DEADLINE_EXCEEDED"
+ * ```
+ */
 export const statusNames: ReadonlyArray<string> = tags.map((tag) =>
   tag === undefined ? "OK" : tag.replace(/(?<=.)[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
 )
@@ -127,6 +154,21 @@ export const statusNames: ReadonlyArray<string> = tags.map((tag) =>
  * )
  * error.message // => "/demo.Greeter/SayHello: Unavailable Connection refused (NotSent, 10.0.0.7:50051#3, attempt 2)"
  * error.isUnsent // => true
+ * ```
+ *
+ * **Example** (One reason is no failure)
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { RpcError } from "@hawser/grpc"
+ *
+ * const priceOf = (article: string): Effect.Effect<number, RpcError.RpcError> =>
+ *   Effect.fail(RpcError.of("/demo.Shop/Price", { _tag: "NotFound", details: article }, "Answered"))
+ *
+ * const program = priceOf("tea").pipe(
+ *   Effect.catchReason("RpcError", "NotFound", ({ details }) => Effect.succeed(`no ${details}`))
+ * )
+ * Effect.runSync(program) // => "no tea"
  * ```
  */
 export class RpcError extends Data.TaggedError("RpcError")<{
@@ -188,10 +230,46 @@ export class RpcError extends Data.TaggedError("RpcError")<{
   }
 }
 
-/** Whether a value is an `RpcError`. */
+/**
+ * Whether a value is an `RpcError`.
+ *
+ * **When to use**: where the type is lost, as in a cause or in a stream of requests; `Effect.catchTag` otherwise.
+ *
+ * ```ts import.meta.vitest
+ * import { Cause } from "effect"
+ * import { RpcError } from "@hawser/grpc"
+ *
+ * const codeOf = (cause: Cause.Cause<unknown>) => {
+ *   const error = Cause.squash(cause)
+ *   return RpcError.isRpcError(error) ? error.code : RpcError.codes.Unknown
+ * }
+ * codeOf(Cause.fail(RpcError.of("/demo.Shop/Buy", { _tag: "Aborted", details: "" }, "Answered"))) // => 10
+ * codeOf(Cause.die("a bug")) // => 2
+ * ```
+ */
 export const isRpcError = (u: unknown): u is RpcError => hasProperty(u, TypeId)
 
-/** Whether the call that failed can't have been acted on: sending it again is safe, idempotent or not. */
+/**
+ * Whether the call that failed can't have been acted on: sending it again is safe, idempotent or not.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { RpcError } from "@hawser/grpc"
+ *
+ * let orders = 0
+ * const ending = (progress: RpcError.Progress) =>
+ *   Effect.suspend(() => {
+ *     orders++
+ *     return Effect.fail(RpcError.of("/demo.Shop/Buy", { _tag: "Aborted", details: "" }, progress))
+ *   })
+ * const buy = (progress: RpcError.Progress) => Effect.retry(ending(progress), { times: 3, while: RpcError.isUnsent })
+ *
+ * Effect.runSync(Effect.flip(buy("MaybeProcessed")))
+ * orders // => 1
+ * Effect.runSync(Effect.flip(buy("Refused")))
+ * orders // => 5
+ * ```
+ */
 export const isUnsent = (error: RpcError): boolean => error.isUnsent
 
 /** What `of` fills in by itself: one attempt, no wait. */
@@ -204,7 +282,24 @@ export interface Facts {
   readonly cause?: unknown
 }
 
-/** Makes an `RpcError` for a method's path. */
+/**
+ * Makes an `RpcError` for a method's path.
+ *
+ * **When to use**: in mocks, and in middleware that fails calls by itself.
+ *
+ * ```ts import.meta.vitest
+ * import { RpcError } from "@hawser/grpc"
+ *
+ * const error = RpcError.of(
+ *   "/demo.Greeter/SayHello",
+ *   { _tag: "DeadlineExceeded", details: "", phase: "Queued", by: "Us" },
+ *   "NotSent",
+ *   { attempts: 0, waitedMillis: 1_500 }
+ * )
+ * error.code // => 4
+ * error.waitedMillis // => 1_500
+ * ```
+ */
 export const of = (method: string, reason: RpcReason, progress: Progress, facts: Facts = {}): RpcError =>
   new RpcError({
     reason,

@@ -20,10 +20,33 @@ export interface Target {
   readonly endpoints: ReadonlyArray<Endpoint>
 }
 
-/** The port where none is given: that of gRPC over TLS. */
+/**
+ * The port where none is given: 443, that of gRPC over TLS.
+ *
+ * ```ts import.meta.vitest
+ * import { Result } from "effect"
+ * import { Target } from "@hawser/grpc"
+ *
+ * const { authority, endpoints } = Result.getOrThrow(Target.parse("dns:///greeter"))
+ * endpoints[0]?.addresses // => ["greeter:443"]
+ * authority // => "greeter"
+ * Target.defaultPort // => 443
+ * ```
+ */
 export const defaultPort = 443
 
-/** The most addresses that a target may list. */
+/**
+ * The most addresses that a target may list: 1,000.
+ *
+ * ```ts import.meta.vitest
+ * import { Result } from "effect"
+ * import { Target } from "@hawser/grpc"
+ *
+ * const list = Array.from({ length: Target.maxAddresses + 1 }, (_, i) => `10.0.${i >> 8}.${i & 255}`)
+ * const parsed = Target.parse(`ipv4:${list.join()}`)
+ * Result.isFailure(parsed) ? parsed.failure[0]?.rule : undefined // => "at most 1000 addresses"
+ * ```
+ */
 export const maxAddresses = 1_000
 
 const forms = "ipv4:IP[:PORT],…, ipv6:[IP]:PORT,…, dns:///HOST[:PORT], HOST[:PORT] or unix:PATH"

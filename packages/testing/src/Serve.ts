@@ -9,6 +9,7 @@ import type { Call, Replies, Reply } from "@hawser/grpc/Call"
 import * as Deadline from "@hawser/grpc/Deadline"
 import * as Metadata from "@hawser/grpc/Metadata"
 import * as RpcError from "@hawser/grpc/RpcError"
+import { once } from "@hawser/grpc/StreamCall"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -89,19 +90,26 @@ export const stream = <I, O>(
       const fiber = yield* Effect.forkIn(limited(call, phase, work), yield* Effect.scope, { startImmediately: true })
       fiber.addObserver((exit) => {
         if (exit._tag === "Success") Queue.endUnsafe(outbox)
+        else if (Cause.hasInterruptsOnly(exit.cause)) Queue.failCauseUnsafe(outbox, Cause.fail(cancelled(call)))
         else Queue.failCauseUnsafe(outbox, exit.cause)
         Deferred.doneUnsafe(opened, exit)
         Deferred.doneUnsafe(trailers, Exit.succeed(trailersOf(exit)))
       })
       yield* restore(Deferred.await(opened))
       return {
-        messages: Stream.ensuring(Stream.fromQueue(outbox), Fiber.interrupt(fiber)),
+        messages: once(call.method.path, "test#1", Stream.ensuring(Stream.fromQueue(outbox), Fiber.interrupt(fiber))),
         headers: Metadata.empty,
         trailers: Deferred.await(trailers),
         connection: "test#1"
       }
     })
   )
+
+/** For whoever still reads when the scope of the call closes: what came is not all. */
+const cancelled = <I, O>({ method }: Call<I, O>): RpcError.RpcError =>
+  RpcError.of(method.path, { _tag: "Cancelled", details: "Its scope was closed, or its reader has left" }, "Answered", {
+    connection: "test#1"
+  })
 
 const trailersOf = (exit: Exit.Exit<void, RpcError.RpcError>): Metadata.Metadata => {
   const fail = exit._tag === "Failure" ? exit.cause.reasons.find(Cause.isFailReason) : undefined

@@ -20,7 +20,27 @@ import * as Serve from "./Serve.ts"
 export {
   /** A message with headers and trailers; made by `reply`. */
   TestReply,
-  /** An answer with headers and trailers, for handlers that give one answer. */
+  /**
+   * An answer with headers and trailers, for handlers that give one answer.
+   *
+   * ```ts import.meta.vitest
+   * import { Effect } from "effect"
+   * import { Call, Channel, Metadata } from "@hawser/grpc"
+   * import { TestChannel } from "@hawser/testing"
+   *
+   * const layer = TestChannel.layer({
+   *   "/demo.Greeter/SayHello": (name: string) =>
+   *     Effect.succeed(TestChannel.reply(`hello ${name}`, { trailers: Metadata.fromRecord({ "x-cost": "3" }) }))
+   * })
+   * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+   * const call = Call.make({ path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown", ...codec }, "ada")
+   * const program = Channel.Channel.use((channel) => channel.unary(call)).pipe(Effect.provide(layer))
+   * const { message, trailers } = await Effect.runPromise(program)
+   * message // => "hello ada"
+   * trailers.get("x-cost") // => "3"
+   * TestChannel.reply("hello") instanceof TestChannel.TestReply // => true
+   * ```
+   */
   reply
 } from "./Handler.ts"
 export type {
@@ -36,7 +56,10 @@ export type {
 
 /** Options of a test channel. */
 export interface TestChannelOptions {
-  /** For calls with one answer that name no timeout. Default: none. Timeouts of calls and of `Deadline.within` always hold. */
+  /**
+   * For calls with one answer that name no timeout; above 0, at most 24 days, or else the layer is a defect with an
+   * `OptionsError`. Default: none. Timeouts of calls and of `Deadline.within` always hold.
+   */
   readonly deadline?: Duration.Input | undefined
 }
 
@@ -46,7 +69,28 @@ export interface TestChannel {
   readonly calls: Effect.Effect<ReadonlyArray<Call.Call<unknown, unknown>>>
 }
 
-/** The calls that a test channel has seen, as a service beside `Channel`. */
+/**
+ * The calls that a test channel has seen, as a service beside `Channel`.
+ *
+ * **When to use**: to hand the calls of one test channel to a helper, as where a test has two of them;
+ * `TestChannel.calls` is the short way.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Call, Channel } from "@hawser/grpc"
+ * import { TestChannel } from "@hawser/testing"
+ *
+ * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+ * const call = Call.make({ path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown", ...codec }, "ada")
+ * const program = Effect.gen(function*() {
+ *   const { calls } = yield* TestChannel.TestChannel
+ *   const channel = yield* Channel.Channel
+ *   yield* Effect.exit(channel.unary(call))
+ *   return (yield* calls).map(({ input, method }) => [method.path, input])
+ * })
+ * await Effect.runPromise(Effect.provide(program, TestChannel.layer({}))) // => [["/demo.Greeter/SayHello", "ada"]]
+ * ```
+ */
 export const TestChannel: Context.Service<TestChannel, TestChannel> = Context.Service<TestChannel, TestChannel>(
   "hawser/testing/TestChannel"
 )
@@ -57,6 +101,34 @@ const maxCalls = 10_000
  * The calls so far, in the order in which they began; the last 10,000.
  *
  * **Details**: needs the layer to be merged into the test (`Layer.provideMerge`), not only provided to the client.
+ * Attempts are calls: with `Retry.layer()` above, each is one.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect, Layer } from "effect"
+ * import { Client } from "@hawser/grpc"
+ * import { TestChannel } from "@hawser/testing"
+ *
+ * const GreeterService = {
+ *   sayHello: {
+ *     path: "/demo.Greeter/SayHello",
+ *     requestStream: false,
+ *     responseStream: false,
+ *     requestSerialize: (name: string) => Buffer.from(name),
+ *     responseDeserialize: String
+ *   }
+ * } as const
+ * class Greeter extends Client.Service<Greeter>()("app/Greeter", GreeterService) {}
+ *
+ * const handlers = { sayHello: (name: string) => Effect.succeed(`hello ${name}`) }
+ * const layer = Layer.provideMerge(Greeter.layer, TestChannel.layerService(GreeterService, handlers))
+ * const program = Effect.gen(function*() {
+ *   const greeter = yield* Greeter
+ *   yield* greeter.sayHello("ada", { metadata: { "x-tenant": "acme" } })
+ *   const [call] = yield* TestChannel.calls
+ *   return call?.metadata?.get("x-tenant")
+ * })
+ * await Effect.runPromise(Effect.provide(program, layer)) // => "acme"
+ * ```
  */
 export const calls: Effect.Effect<ReadonlyArray<Call.Call<unknown, unknown>>, never, TestChannel> = TestChannel.use(
   (self) => self.calls
