@@ -34,7 +34,10 @@ export const rules = {
   B6x: { what: "the same: paired CPU, as in B1", holds: "atMost", bar: 1, quick: 1.05 },
   B7: { what: "a call that waits in the bridge: bytes of heap, fiber included", holds: "atMost", bar: 1200 },
   B7b: { what: "cancelling 20,000 waiting calls of a client, ms", holds: "atMost", bar: 100 },
-  B7c: { what: "the same per call, as a multiple of cancelling 5,000 (1 is linear)", holds: "atMost", bar: 2 }
+  B7c: { what: "the same per call, as a multiple of cancelling 5,000 (1 is linear)", holds: "atMost", bar: 2 },
+  B13: { what: "import of @hawser/grpc beyond grpc-js, ms", holds: "atMost", bar: 90 },
+  B14: { what: "an idle member: bytes of heap beyond grpc-js's own", holds: "atMost", bar: 4000 },
+  B14b: { what: "a call in flight: bytes of heap beyond grpc-js's own", holds: "atMost", bar: 10_000 }
 } as const satisfies Record<string, Rule>
 
 export type BarId = keyof typeof rules

@@ -6,6 +6,7 @@ import { alone } from "./alone.ts"
 import { type Bar, type BarId, judge, rules } from "./bars.ts"
 import { guard } from "./children.ts"
 import { type ClientName, clients, streamClients } from "./clients/clients.ts"
+import { imports } from "./imports.ts"
 import { limit } from "./limit.ts"
 import { type Measurement, type Options, parse, usage } from "./options.ts"
 import { type Result, table } from "./result.ts"
@@ -24,7 +25,8 @@ const run: Record<Measurement, (options: Options, built: () => Built) => Promise
       rounds: rounds ?? (quick ? 10 : 16),
       generations: quick ? 2 : 4,
       seconds: seconds ?? (quick ? 0.2 : 0.3),
-      warmSeconds: quick ? 0.8 : 1.2
+      // connect-node is at its fastest only after two seconds.
+      warmSeconds: quick ? 0.8 : 2.4
     }),
   streaming: ({ quick, rounds, seconds }, built) =>
     streaming(built(), {
@@ -40,7 +42,13 @@ const run: Record<Measurement, (options: Options, built: () => Built) => Promise
       warmSeconds: quick ? 1.5 : 3
     }),
   lease: ({ quick }) => alone("./lease.ts", quick),
-  waiting: ({ quick }) => alone("./waiting.ts", quick)
+  waiting: ({ quick }) => alone("./waiting.ts", quick),
+  imports: () => imports(),
+  memory: ({ quick }, built) => {
+    // Built and named here, so that the child finds it.
+    built()
+    return alone("./memory.ts", quick)
+  }
 }
 
 const main = async (options: Options): Promise<number> => {

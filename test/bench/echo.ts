@@ -2,7 +2,7 @@
  * The calls that clients make: a unary echo of about 100 bytes, or a thousand of it, with one codec for all of them.
  */
 import type { MethodDefinition } from "@grpc/grpc-js"
-import { loadSync } from "@grpc/proto-loader"
+import { loadSync, type MessageTypeDefinition } from "@grpc/proto-loader"
 import { fileURLToPath } from "node:url"
 
 export interface Message {
@@ -23,6 +23,11 @@ const { Echo, Watch } = loaded["bench.Echo"] as unknown as {
 }
 
 export const definition: EchoDefinition = { echo: Echo, watch: Watch }
+
+/** The same as a `FileDescriptorProto`, for clients with a codec of their own. */
+export const [file] = (loaded["bench.Message"] as MessageTypeDefinition<object, object>).fileDescriptorProtos as [
+  Buffer
+]
 
 /** What the servers answer to one `watch`. */
 export const messagesPerWatch = 1_000

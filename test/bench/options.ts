@@ -8,7 +8,9 @@ export const measurements = {
   streaming: ["B3"],
   limit: ["B5", "B5x", "B5c"],
   lease: ["B4", "B4b"],
-  waiting: ["B7", "B7b", "B7c"]
+  waiting: ["B7", "B7b", "B7c"],
+  imports: ["B13"],
+  memory: ["B14", "B14b"]
 } as const satisfies Record<string, ReadonlyArray<BarId>>
 
 export type Measurement = keyof typeof measurements

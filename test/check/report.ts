@@ -1,5 +1,6 @@
 /** Runs named steps, prints a line for each and, with `--json`, one JSON line last. */
 import { spawn } from "node:child_process"
+import { join } from "node:path"
 import { root } from "./sources.ts"
 
 export interface Outcome {
@@ -17,19 +18,30 @@ export const fromFindings = (findings: ReadonlyArray<string>): Outcome => ({
   output: findings.join("\n")
 })
 
+export interface ExecuteOptions {
+  readonly timeoutMillis?: number
+  /** Relative to the root of the repository. */
+  readonly cwd?: string
+  /** In addition to the environment of this process. */
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** Runs a program from node_modules/.bin, or this Node, to its end. */
 export const execute = (
   command: string,
   args: ReadonlyArray<string>,
-  options: { readonly timeoutMillis?: number } = {}
+  { cwd = ".", env = {}, timeoutMillis }: ExecuteOptions = {}
 ): Promise<Outcome> =>
   new Promise((resolve) => {
     const program = command === "node" ? process.execPath : `${root}/node_modules/.bin/${command}`
-    const child = spawn(program, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] })
+    const child = spawn(program, args, {
+      cwd: join(root, cwd),
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
     let output = ""
     child.stdout.on("data", (chunk) => (output += chunk))
     child.stderr.on("data", (chunk) => (output += chunk))
-    const { timeoutMillis } = options
     const timer =
       timeoutMillis === undefined
         ? undefined

@@ -1,7 +1,7 @@
 /** The checks of our own. Each takes sources and answers with findings, one line per finding. */
 import { posix } from "node:path"
 import { adapter, transport } from "./floors.ts"
-import type { Import, Source } from "./sources.ts"
+import { type Import, lineAt, parse, type Source } from "./sources.ts"
 
 type Findings = ReadonlyArray<string>
 
@@ -138,3 +138,51 @@ export const exports = (sources: ReadonlyArray<Source>): Findings =>
       .filter(({ name }, index, all) => !known.has(name) && all.findIndex((one) => one.name === name) === index)
       .map(({ name, line }) => `${source.path}:${line} ${name} has no doc comment`)
   })
+
+/** The values that a module exports, declared there or passed on, with their lines; no types, and overloads once. */
+const valuesOf = ({ code }: Source): ReadonlyMap<string, number> => {
+  const values = new Map<string, number>()
+  const add = (name: string, index: number) => values.has(name) || values.set(name, lineAt(code, index))
+  const declared = /^export (?:abstract |async )?(?:const|let|class|enum|function\*?) (\w+)/gm
+  for (const { index, 1: name = "" } of code.matchAll(declared)) add(name, index)
+  for (const { index, 1: list = "" } of code.matchAll(/^export \{([^}]*)\}/gm)) {
+    for (const { 1: name = "" } of list.matchAll(/(?:^|,)\s*(?!type\s)(?:\w+ as )?(\w+)/g)) add(name, index)
+  }
+  return values
+}
+
+/** An example as it runs: what stands in its comments and strings is not used. */
+const codeOf = (code: string): string => {
+  try {
+    return parse("example.ts", code).code
+  } catch {
+    // The types step says what is wrong with it.
+    return ""
+  }
+}
+
+/**
+ * Every value that users are meant to import is used, as `Module.name`, in an example of its own file.
+ *
+ * **Details**: they import what `index.ts` exports, and the modules that `documents` name as `@hawser/package/Module`.
+ */
+export const examples = (
+  sources: ReadonlyArray<Source>,
+  shown: ReadonlyArray<{ readonly path: string; readonly code: string }>,
+  documents: string
+): Findings => {
+  const indexed = new Set(
+    sources
+      .filter((source) => place(source).module === "index")
+      .flatMap((source) => source.imports.flatMap((item) => target(source, item) ?? []))
+  )
+  const named = new Set([...documents.matchAll(/@hawser\/\w+\/\w+/g)].map(([specifier]) => specifier))
+  return sources.flatMap((source) => {
+    const { module, pkg } = place(source)
+    if (!indexed.has(source.path) && !named.has(`@hawser/${pkg}/${module}`)) return []
+    const used = shown.filter(({ path }) => path === source.path).map(({ code }) => codeOf(code))
+    return [...valuesOf(source)]
+      .filter(([name]) => !used.some((code) => new RegExp(`\\b${module}\\.${name}\\b`).test(code)))
+      .map(([name, line]) => `${source.path}:${line} ${name} is in no executed example of its file`)
+  })
+}

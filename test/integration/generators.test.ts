@@ -1,12 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
+import * as protoLoader from "@grpc/proto-loader"
 import { Channel, Client, Credentials, Grpc, type GrpcOptions, Method, Retry, type RpcError } from "@hawser/grpc"
 import * as GenericDefinition from "@hawser/grpc/GenericDefinition"
 import * as ProtobufEs from "@hawser/grpc/ProtobufEs"
 import * as ProtobufTs from "@hawser/grpc/ProtobufTs"
 import { TestChannel } from "@hawser/testing"
 import { Effect, Layer, Schedule, type Scope, Stream } from "effect"
+import { fileURLToPath } from "node:url"
+import type * as proto from "../generated/echo.ts"
+import { EchoService } from "../generated/echo.ts"
 import { EchoDefinition } from "../generated/generic-definitions/echo.ts"
+import type { ProtoGrpcType } from "../generated/proto-loader/echo.ts"
+import type { EchoHandlers } from "../generated/proto-loader/hawser/test/v1/Echo.ts"
 import * as es from "../generated/protobuf-es/echo_pb.ts"
 import type { IEchoClient } from "../generated/protobuf-ts/echo.client.ts"
 import * as ts from "../generated/protobuf-ts/echo.ts"
@@ -18,7 +24,23 @@ const esService = ProtobufEs.definition(es.Echo)
 const genericService = GenericDefinition.definition(EchoDefinition)
 const tsService = ProtobufTs.definition<IEchoClient>()(ts.Echo)
 
-/** What the clients of all three have in common. */
+const file = fileURLToPath(new URL("../proto/echo.proto", import.meta.url))
+// `defaults` as `proto-loader-gen-types` was told: else fields that have their default are absent.
+const definitions = protoLoader.loadSync(file, { defaults: true })
+const loaded = grpc.loadPackageDefinition(definitions) as unknown as ProtoGrpcType
+const loadedService = Method.withKinds<EchoHandlers>()(loaded.hawser.test.v1.Echo.service)
+
+/** What a program that has no generated types says of the service. */
+interface Untyped {
+  readonly Echo: Method.Definition<Fields, proto.EchoReply, false, false>
+  readonly Put: Method.Definition<Omit<Fields, "payload">, proto.PutReply, false, false>
+  readonly Watch: Method.Definition<Fields & { readonly count: number }, proto.WatchReply, false, true>
+  readonly Upload: Method.Definition<Pick<Line, "payload">, proto.UploadReply, true, false>
+  readonly Chat: Method.Definition<Line, proto.ChatReply, true, true>
+}
+const untypedService = definitions["hawser.test.v1.Echo"] as unknown as Untyped
+
+/** What the clients of all of them have in common. */
 interface Echo {
   echo(request: Fields): Effect.Effect<Payload & { readonly server: string }, RpcError.RpcError>
   put(request: Omit<Fields, "payload">): Effect.Effect<{ readonly server: string }, RpcError.RpcError>
@@ -42,13 +64,49 @@ interface Fields extends Line {
   readonly failCode: number
 }
 
-const generators = {
-  "Protobuf-ES": { service: esService, make: (channel: Channel.Channel): Echo => Client.make(esService, channel) },
+/** proto-loader's names are those of the proto file. */
+const renamed = (client: {
+  readonly Echo: Echo["echo"]
+  readonly Put: Echo["put"]
+  readonly Watch: Echo["watch"]
+  readonly Upload: Echo["upload"]
+  readonly Chat: Echo["chat"]
+}): Echo => ({ echo: client.Echo, put: client.Put, watch: client.Watch, upload: client.Upload, chat: client.Chat })
+
+interface Generator {
+  readonly service: object
+  readonly make: (channel: Channel.Channel) => Echo
+  /** What its code says of `echo`. */
+  readonly idempotency: Method.Idempotency
+}
+
+const generators: Readonly<Record<string, Generator>> = {
+  "ts-proto's grpc-js definitions": {
+    service: EchoService,
+    make: (channel) => Client.make(EchoService, channel, { idempotent: ["echo"] }),
+    idempotency: "Unknown"
+  },
+  "proto-loader with generated types": {
+    service: loadedService,
+    make: (channel) => renamed(Client.make(loadedService, channel)),
+    idempotency: "Idempotent"
+  },
+  "proto-loader without types": {
+    service: untypedService,
+    make: (channel) => renamed(Client.make(untypedService, channel)),
+    idempotency: "Idempotent"
+  },
+  "Protobuf-ES": {
+    service: esService,
+    make: (channel) => Client.make(esService, channel),
+    idempotency: "Idempotent"
+  },
   "ts-proto's generic definitions": {
     service: genericService,
-    make: (channel: Channel.Channel): Echo => Client.make(genericService, channel)
+    make: (channel) => Client.make(genericService, channel),
+    idempotency: "Idempotent"
   },
-  "protobuf-ts": { service: tsService, make: (channel: Channel.Channel): Echo => Client.make(tsService, channel) }
+  "protobuf-ts": { service: tsService, make: (channel) => Client.make(tsService, channel), idempotency: "Idempotent" }
 }
 
 const request = (id: string) => ({ id, payload: Buffer.from("bytes"), delayMillis: 0, failCode: 0 })
@@ -68,7 +126,7 @@ const channelTo = (
     Effect.orDie
   )
 
-describe.each(Object.entries(generators))("a service of %s", (_, { make, service }) => {
+describe.each(Object.entries(generators))("a service of %s", (_, { idempotency, make, service }) => {
   it.live("answers calls of all four kinds", () =>
     leavesNothing(
       Effect.gen(function* () {
@@ -102,7 +160,7 @@ describe.each(Object.entries(generators))("a service of %s", (_, { make, service
     )
   )
 
-  it.live("is sent again where the proto file says that it may be, and only there", () =>
+  it.live("is sent again where the proto file or the program says that it may be, and only there", () =>
     leavesNothing(
       Effect.gen(function* () {
         // Lost after it was started: only its idempotency tells whether to send it again.
@@ -122,12 +180,12 @@ describe.each(Object.entries(generators))("a service of %s", (_, { make, service
     )
   )
 
-  it("keeps path and idempotency of every method", () => {
-    const methods = Object.values<Method.Definition<never, unknown>>(service).map((one) => Method.fromDefinition(one))
+  it("has path and kind of every method, and the idempotency that is generated", () => {
+    const methods = Object.values(service).map((one: Method.Definition<never, unknown>) => Method.fromDefinition(one))
     assert.deepStrictEqual(
       methods.map(({ idempotency, kind, path }) => [path, kind, idempotency]),
       [
-        ["/hawser.test.v1.Echo/Echo", "unary", "Idempotent"],
+        ["/hawser.test.v1.Echo/Echo", "unary", idempotency],
         ["/hawser.test.v1.Echo/Put", "unary", "Unknown"],
         ["/hawser.test.v1.Echo/Watch", "serverStreaming", "Unknown"],
         ["/hawser.test.v1.Echo/Upload", "clientStreaming", "Unknown"],

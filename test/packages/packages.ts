@@ -1,13 +1,15 @@
 /** `npm run packages`: what is published can be installed and used, on every Node that it promises. */
-import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { basename, join } from "node:path"
 import { execute, fromFindings, type Outcome, report } from "../check/report.ts"
 import { root } from "../check/sources.ts"
 import { build } from "./build.ts"
 import { judge } from "./contents.ts"
 import { importCost } from "./cost.ts"
+import { example } from "./example.ts"
 import { type Node, nodes } from "./nodes.ts"
-import { bin, inTurn, names, run, temporary } from "./run.ts"
+import { release } from "./release.ts"
+import { inTurn, names, run, temporary } from "./run.ts"
 
 interface Manifest {
   readonly version: string
@@ -39,8 +41,9 @@ const eachTarball = (tool: string, ...args: ReadonlyArray<string>): Promise<Outc
 const npmInstall = (...args: ReadonlyArray<string>): Promise<Outcome> =>
   run(folder, "npm", ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder, ...args])
 
-/** A peer in the version that the workspace has. */
-const peer = (name: string): string => `${name}@${manifest(`node_modules/${name}`).version}`
+/** The version that the workspace has. */
+const version = (name: string): string => manifest(`node_modules/${name}`).version
+const peer = (name: string): string => `${name}@${version(name)}`
 
 /** Peers that `@hawser/*` can do without, and must. */
 const optionalPeers = (): ReadonlyArray<string> =>
@@ -68,15 +71,6 @@ const contents = (): Outcome =>
     })
   )
 
-/** Compiles the program against the declarations that were installed, as strictly as the workspace itself. */
-const types = (): Promise<Outcome> => {
-  copyFileSync(join(root, "test/packages/program.ts"), join(folder, "program.ts"))
-  copyFileSync(join(root, "tsconfig.base.json"), join(folder, "tsconfig.base.json"))
-  const config = { extends: "./tsconfig.base.json", compilerOptions: { noEmit: false }, files: ["program.ts"] }
-  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config))
-  return run(folder, bin("tsc"), ["--project", folder])
-}
-
 /** Every path that the packages can be imported by. */
 const subpaths = (): ReadonlyArray<string> =>
   names.flatMap((name) =>
@@ -85,14 +79,10 @@ const subpaths = (): ReadonlyArray<string> =>
       .map((file) => `@hawser/${name}/${basename(file, ".js")}`)
   )
 
-const imports = async (found: ReadonlyArray<Node>): Promise<Outcome> => {
-  const peers = optionalPeers()
-  const ready = peers.length === 0 ? { ok: true, output: "" } : await npmInstall(...peers.map(peer))
-  if (!ready.ok) return ready
-  const all = ["@hawser/core", "@hawser/grpc", "@hawser/testing", ...subpaths()]
+const imports = (found: ReadonlyArray<Node>, paths: ReadonlyArray<string>): Promise<Outcome> => {
   writeFileSync(
     join(folder, "imports.mjs"),
-    `for (const path of ${JSON.stringify(all)}) {
+    `for (const path of ${JSON.stringify(paths)}) {
   await import(path).catch((error) => { throw new Error(path, { cause: error }) })
 }`
   )
@@ -105,6 +95,17 @@ const imports = async (found: ReadonlyArray<Node>): Promise<Outcome> => {
   )
 }
 
+/** First without the peers that are optional, then everything. */
+const importAll = (found: ReadonlyArray<Node>): Promise<Outcome> => {
+  const main = names.map((name) => `@hawser/${name}`)
+  const peers = optionalPeers().map(peer)
+  return inTurn([
+    () => imports(found, main),
+    ...(peers.length === 0 ? [] : [() => npmInstall(...peers)]),
+    () => imports(found, [...main, ...subpaths()])
+  ])
+}
+
 const cost = async (found: ReadonlyArray<Node>): Promise<Outcome> => {
   const node = found.find(({ major }) => major === "24")
   if (node === undefined) return { ok: true, output: "" }
@@ -112,6 +113,10 @@ const cost = async (found: ReadonlyArray<Node>): Promise<Outcome> => {
   console.log(`       import of @hawser/grpc beyond grpc-js: ${millis.toFixed(0)} ms (bar: 90 ms)`)
   return { ok: true, output: "" }
 }
+
+const project = example()
+const tarballs = () =>
+  Object.fromEntries(names.map((name) => [`@hawser/${name}`, `file:${join(folder, tarball(name))}`]))
 
 const { found, skipped } = await nodes(folder)
 for (const line of skipped) console.log(`skipped ${line}`)
@@ -123,8 +128,10 @@ await report([
   { name: "attw", run: () => eachTarball("attw", "--profile", "esm-only", "--no-emoji", "--no-color") },
   { name: "install", run: install },
   { name: "contents", run: contents },
-  { name: "types", run: types },
-  ...found.map(({ major, path }) => ({ name: `node ${major}`, run: () => run(folder, path, ["program.js"]) })),
-  { name: "subpaths", run: () => imports(found) },
-  { name: "import cost", run: () => cost(found) }
+  { name: "imports", run: () => importAll(found) },
+  { name: "import cost", run: () => cost(found) },
+  { name: "example", run: () => project.install(tarballs(), version) },
+  { name: "types", run: project.types },
+  ...found.map(({ major, path }) => ({ name: `node ${major}`, run: () => project.start(path) })),
+  { name: "release", run: () => release() }
 ])

@@ -10,15 +10,18 @@ export const clients = {
   hawser: async () => (await import("./hawser.ts")).connect,
   hawserPromise: async () => (await import("./hawser.ts")).connectPromise,
   niceGrpc: async () => (await import("./niceGrpc.ts")).connect,
+  grpcGcp: async () => (await import("./grpcGcp.ts")).connect,
+  connectNode: async () => (await import("./connectNode.ts")).connect,
   createCallStreams: async () => (await import("./createCall.ts")).connectStreams,
   rawStreams: async () => (await import("./raw.ts")).connectStreams,
-  hawserStreams: async () => (await import("./hawser.ts")).connectStreams
+  hawserStreams: async () => (await import("./hawser.ts")).connectStreams,
+  connectNodeStreams: async () => (await import("./connectNode.ts")).connectStreams
 } satisfies Record<string, () => Promise<Connect>>
 
 export type ClientName = keyof typeof clients
 
 /** Those that read streams; the others make unary calls. */
-export const streamClients = ["createCallStreams", "rawStreams", "hawserStreams"] as const
+export const streamClients = ["createCallStreams", "rawStreams", "hawserStreams", "connectNodeStreams"] as const
 export type StreamClientName = (typeof streamClients)[number]
 
 export const titles: Record<ClientName, string> = {
@@ -29,7 +32,10 @@ export const titles: Record<ClientName, string> = {
   hawser: "Hawser",
   hawserPromise: "Hawser, runPromise per call",
   niceGrpc: "nice-grpc",
+  grpcGcp: "grpc-gcp",
+  connectNode: "connect-node",
   createCallStreams: "Channel.createCall, no backpressure",
   rawStreams: "raw grpc-js, data events",
-  hawserStreams: "Hawser, Stream.runForEach"
+  hawserStreams: "Hawser, Stream.runForEach",
+  connectNodeStreams: "connect-node, for await"
 }

@@ -2,17 +2,18 @@
  * The same server as `go/main.go` over node:http2, for machines without Go. It may itself be the bottleneck.
  */
 import * as http2 from "node:http2"
-import type { AddressInfo } from "node:net"
+import { type AddressInfo, createServer } from "node:net"
 import * as readline from "node:readline"
 import { parseArgs } from "node:util"
 
 const messagesPerWatch = 1_000
 
 const { values } = parseArgs({
-  options: { streams: { type: "string", default: "0" } }
+  options: { streams: { type: "string", default: "0" }, listeners: { type: "string", default: "1" } }
 })
 let delay = 0
 const streams = Number(values.streams)
+const listeners = Number(values.listeners)
 
 let moved = performance.now()
 let runningMillis = 0
@@ -47,13 +48,12 @@ const move = (by: 1 | -1): void => {
 
 const headers = { ":status": 200, "content-type": "application/grpc+proto" }
 const server = http2.createServer(streams > 0 ? { settings: { maxConcurrentStreams: streams } } : {})
-server.on("connection", () => {
-  accepted++
-})
 server.on("stream", (stream, { ":path": path }) => {
   const chunks: Array<Buffer> = []
   let counted = false
+  let timer: NodeJS.Timeout | undefined
   const leave = (): void => {
+    clearTimeout(timer)
     if (counted) move(-1)
     counted = false
   }
@@ -77,13 +77,20 @@ server.on("stream", (stream, { ":path": path }) => {
   stream.on("end", () => {
     counted = true
     move(1)
-    if (delay > 0) setTimeout(answer, delay)
+    if (delay > 0) timer = setTimeout(answer, delay)
     else answer()
   })
 })
-server.listen(0, "127.0.0.1", () => {
-  console.log(JSON.stringify({ port: (server.address() as AddressInfo).port }))
-})
+const listen = (): Promise<number> =>
+  new Promise((resolve) => {
+    const listener = createServer((socket) => {
+      accepted++
+      server.emit("connection", socket)
+    })
+    listener.listen(0, "127.0.0.1", () => resolve((listener.address() as AddressInfo).port))
+  })
+const ports = await Promise.all(Array.from({ length: listeners }, listen))
+console.log(JSON.stringify({ ports }))
 
 const lines = readline.createInterface({ input: process.stdin })
 lines.on("line", (line) => {

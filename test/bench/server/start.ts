@@ -20,6 +20,8 @@ export interface Stats {
 
 export interface Server {
   readonly address: string
+  /** One for each listener, `address` the first. */
+  readonly addresses: ReadonlyArray<string>
   readonly stats: () => Promise<Stats>
   /** Sets how long the handler takes. */
   readonly delay: (millis: number) => Promise<Stats>
@@ -27,8 +29,8 @@ export interface Server {
 }
 
 /** `streams` is MAX_CONCURRENT_STREAMS; 0 announces none. */
-export const start = async (built: Built, streams: number): Promise<Server> => {
-  const args = [...built.args, `--streams=${streams}`]
+export const start = async (built: Built, streams: number, listeners = 1): Promise<Server> => {
+  const args = [...built.args, `--streams=${streams}`, `--listeners=${listeners}`]
   const child = own(spawn(built.command, args, { stdio: ["pipe", "pipe", "inherit"] }))
   const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const next = async (): Promise<unknown> => {
@@ -36,13 +38,15 @@ export const start = async (built: Built, streams: number): Promise<Server> => {
     if (line.done === true) throw new Error(`the server ended (${built.name})`)
     return JSON.parse(line.value)
   }
-  const { port } = (await next()) as { readonly port: number }
+  const { ports } = (await next()) as { readonly ports: ReadonlyArray<number> }
+  const addresses = ports.map((port) => `127.0.0.1:${port}`)
   const say = (line: string): Promise<Stats> => {
     child.stdin.write(`${line}\n`)
     return next() as Promise<Stats>
   }
   return {
-    address: `127.0.0.1:${port}`,
+    address: addresses[0]!,
+    addresses,
     stats: () => say("stats"),
     delay: (millis) => say(`delay ${millis}`),
     stop: () => child.stdin.end()

@@ -7,6 +7,17 @@ describe("bench bars", () => {
     assert.isFalse(judge("B1", 0.951, false).ok)
   })
 
+  it("import and heap have the same bars in quick runs", () => {
+    for (const quick of [false, true]) {
+      assert.deepStrictEqual(judge("B13", 90, quick), { id: "B13", value: 90, bar: 90, ok: true })
+      assert.isFalse(judge("B13", 90.001, quick).ok)
+      assert.isTrue(judge("B14", 4000, quick).ok)
+      assert.isFalse(judge("B14", 4001, quick).ok)
+      assert.isTrue(judge("B14b", 10_000, quick).ok)
+      assert.isFalse(judge("B14b", 10_001, quick).ok)
+    }
+  })
+
   it("at least: the direction is the bar's own", () => {
     assert.isTrue(judge("B5", 360, false).ok)
     assert.isTrue(judge("B5", 400, false).ok)

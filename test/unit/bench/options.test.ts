@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { rules } from "../../bench/bars.ts"
 import { parse } from "../../bench/options.ts"
 
 const problems = (...args: ReadonlyArray<string>): ReadonlyArray<string> => {
@@ -9,7 +10,7 @@ const problems = (...args: ReadonlyArray<string>): ReadonlyArray<string> => {
 describe("bench options", () => {
   it("measures everything by default", () => {
     const parsed = parse([])
-    assert.isTrue("options" in parsed && parsed.options.only.size === 5 && !parsed.options.quick)
+    assert.isTrue("options" in parsed && parsed.options.only.size === 7 && !parsed.options.quick)
   })
 
   it("takes values apart or with an equals sign", () => {
@@ -27,12 +28,29 @@ describe("bench options", () => {
     if ("options" in parsed) assert.deepStrictEqual([...parsed.options.only], ["unary", "limit"])
   })
 
+  it("leaves streaming out of a quick run, unless it is named", () => {
+    const quick = parse(["--quick"])
+    assert.isTrue("options" in quick)
+    if ("options" in quick) {
+      assert.deepStrictEqual([...quick.options.only], ["unary", "limit", "lease", "waiting", "imports", "memory"])
+    }
+    const named = parse(["--quick", "--only", "streaming"])
+    assert.isTrue("options" in named && named.options.only.has("streaming"))
+  })
+
+  it("finds the measurement of each bar", () => {
+    for (const bar of Object.keys(rules)) {
+      const parsed = parse(["--only", bar])
+      assert.isTrue("options" in parsed && parsed.options.only.size === 1, bar)
+    }
+  })
+
   it("says everything that is wrong at once, with the rule", () => {
     const all = problems("--rounds", "0", "--seconds", "fast", "--only", "B99", "--verbose", "--quick=yes", "--only")
     assert.strictEqual(all.length, 6)
     assert.include(all[0], "--rounds 0: must be a whole number from 1 to 1000")
     assert.include(all[1], "--seconds fast: must be a number from 0.05 to 60")
-    assert.include(all[2], "--only B99: must be one of unary, streaming, limit, lease, waiting")
+    assert.include(all[2], "--only B99: must be one of unary, streaming, limit, lease, waiting, imports, memory")
     assert.include(all[3], "--verbose: no such option")
     assert.include(all[4], "--quick: takes no value")
     assert.include(all[5], "--only: needs a value")

@@ -2,14 +2,16 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { fileURLToPath } from "node:url"
 import { killAll } from "../../bench/children.ts"
 import { Meter } from "../../bench/client.ts"
+import { clients, type ClientName } from "../../bench/clients/clients.ts"
 import { connect } from "../../bench/clients/http2.ts"
 import { type Server, start } from "../../bench/server/start.ts"
+
+const file = fileURLToPath(new URL("../../bench/server/http2.ts", import.meta.url))
+const built = { name: "node:http2", command: process.execPath, args: [file] }
 
 describe("bench server without Go", () => {
   let server: Server
   beforeAll(async () => {
-    const file = fileURLToPath(new URL("../../bench/server/http2.ts", import.meta.url))
-    const built = { name: "node:http2", command: process.execPath, args: [file] }
     server = await start(built, 2)
     await server.delay(20)
   })
@@ -33,4 +35,47 @@ describe("bench server without Go", () => {
     const mean = (to.runningMillis - from.runningMillis) / (to.atMillis - from.atMillis)
     assert.isTrue(mean > 1 && mean <= 2, `${mean} handlers`)
   })
+})
+
+describe("bench server on several ports", () => {
+  it("is one server with one count", async () => {
+    const server = await start(built, 0, 3)
+    assert.strictEqual(new Set(server.addresses).size, 3)
+    assert.strictEqual(server.address, server.addresses[0])
+    for (const [i, address] of server.addresses.entries()) {
+      const client = await connect(address)
+      const before = await server.stats()
+      const meter = new Meter(20)
+      await client.run(1, meter)
+      const after = await server.stats()
+      assert.strictEqual(after.accepted, i + 1)
+      assert.strictEqual(after.calls - before.calls, meter.calls)
+    }
+    server.stop()
+  })
+})
+
+describe("bench clients of other libraries", () => {
+  let server: Server
+  beforeAll(async () => {
+    server = await start(built, 0)
+  })
+  afterAll(() => {
+    server.stop()
+    killAll()
+  })
+
+  const others: ReadonlyArray<ClientName> = ["niceGrpc", "grpcGcp", "connectNode", "connectNodeStreams"]
+  for (const name of others) {
+    it(`${name} makes real calls`, async () => {
+      const before = await server.stats()
+      const client = await (await clients[name]())(server.address)
+      const meter = new Meter(50)
+      await client.run(2, meter)
+      const after = await server.stats()
+      assert.isAbove(meter.calls, 1)
+      assert.strictEqual(after.calls - before.calls, meter.calls)
+      assert.strictEqual(after.accepted - before.accepted, 1)
+    })
+  }
 })

@@ -125,3 +125,44 @@ describe("exports", () => {
     none(Rules.exports([core("A", `export * as B from "./B.ts"\nconst c = 1\nexport { c }`)]))
   })
 })
+
+describe("examples", () => {
+  const index = core("index", `export * as A from "./A.ts"`)
+  const judge = (text: string, ...blocks: ReadonlyArray<string>) =>
+    Rules.examples(
+      [index, core("A", text)],
+      blocks.map((code) => ({ path: "packages/core/src/A.ts", code })),
+      ""
+    )
+
+  it("finds exported values that no example of their file uses", () => {
+    one(judge(`\nexport const a = 1`), /A\.ts:2 a is in no executed example/)
+    one(judge(`export const a = 1\nexport const b = 2`, "A.a"), /A\.ts:2 b /)
+    one(judge(`export abstract class B {}`), /A\.ts:1 B /)
+    one(judge(`export async function f() {}`), /f /)
+    one(judge(`export function* f() {}`), /f /)
+    none(judge(`export const a = 1\nexport class B {}`, "A.a", "new A.B()"))
+  })
+  it("takes overloads for one, and values that are passed on like others", () => {
+    one(judge(`export function f(): void\nexport function f() {}`), /A\.ts:1 f /)
+    one(judge(`const a = 1\nconst b = 2\nexport {\n  /** a, b */\n  a as c,\n  b\n}`, "A.b"), /A\.ts:3 c /)
+    one(judge(`export { type B, c } from "./C.ts"`), / c /)
+  })
+  it("asks nothing of types", () => {
+    none(judge(`export interface B {}\nexport type C = 1\nexport type { D } from "./D.ts"\nexport declare const e: 1`))
+  })
+  it("takes no comment, string or longer name for a use, nor an example that can't be read", () => {
+    for (const code of ["// A.a", `"A.a"`, "A.ab", "BA.a", "B.a", "a", "A.a("]) {
+      one(judge("export const a = 1", code), / a /)
+    }
+  })
+  it("takes no example of another file", () => {
+    const shown = [{ path: "packages/core/src/B.ts", code: "A.a" }]
+    one(Rules.examples([index, core("A", "export const a = 1")], shown, ""), / a /)
+  })
+  it("passes over modules that users do not import: neither in the index nor named in a document", () => {
+    const inner = grpc("Inner", "export const a = 1")
+    none(Rules.examples([index, inner], [], "`@hawser/core/Inner`, `@hawser/grpc/InnerMost`"))
+    one(Rules.examples([index, inner], [], "see `@hawser/grpc/Inner`"), /Inner\.ts:1 a /)
+  })
+})

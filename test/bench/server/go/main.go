@@ -113,14 +113,19 @@ func (l countingListener) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-func echo(_ interface{}, _ context.Context, decode func(interface{}) error, _ grpc.UnaryServerInterceptor) (interface{}, error) {
+func echo(_ interface{}, ctx context.Context, decode func(interface{}) error, _ grpc.UnaryServerInterceptor) (interface{}, error) {
 	message := new([]byte)
 	if err := decode(message); err != nil {
 		return nil, err
 	}
 	counts.move(1)
 	if millis := atomic.LoadInt64(&delay); millis > 0 {
-		time.Sleep(time.Duration(millis) * time.Millisecond)
+		timer := time.NewTimer(time.Duration(millis) * time.Millisecond)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
 	}
 	counts.move(-1)
 	return message, nil
@@ -143,6 +148,7 @@ func watch(_ interface{}, stream grpc.ServerStream) error {
 
 func main() {
 	streams := flag.Int("streams", 0, "MAX_CONCURRENT_STREAMS; 0 is no limit")
+	listeners := flag.Int("listeners", 1, "ports to listen on")
 	flag.Parse()
 	runtime.GOMAXPROCS(1)
 	encoding.RegisterCodec(rawCodec{})
@@ -161,12 +167,17 @@ func main() {
 			{StreamName: "Watch", Handler: watch, ServerStreams: true},
 		},
 	}, struct{}{})
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		log.Fatal(err)
+	ports := make([]int, *listeners)
+	for i := range ports {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() { log.Fatal(server.Serve(countingListener{listener})) }()
+		ports[i] = listener.Addr().(*net.TCPAddr).Port
 	}
-	go func() { log.Fatal(server.Serve(countingListener{listener})) }()
-	fmt.Printf("{\"port\":%d}\n", listener.Addr().(*net.TCPAddr).Port)
+	line, _ := json.Marshal(map[string]interface{}{"ports": ports})
+	fmt.Printf("%s\n", line)
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		if millis, err := strconv.ParseInt(strings.TrimPrefix(lines.Text(), "delay "), 10, 64); err == nil {

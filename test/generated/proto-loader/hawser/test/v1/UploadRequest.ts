@@ -1,0 +1,10 @@
+// Original file: echo.proto
+
+
+export interface UploadRequest {
+  'payload'?: (Buffer | Uint8Array | string);
+}
+
+export interface UploadRequest__Output {
+  'payload': (Buffer);
+}
