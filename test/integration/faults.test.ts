@@ -157,7 +157,7 @@ describe("TLS", () => {
         const server = yield* EchoServer.make()
         const client = yield* Client.make({ endpoints: [server.address], credentials: trusting })
         const error = yield* Client.failure(client.echo.echo(Client.request()))
-        assert.deepStrictEqual(Client.connectReason(error), { _tag: "Tls", problem: "Other" })
+        assert.deepStrictEqual(Client.connectReason(error), { _tag: "Tls", problem: "NotTls" })
         yield* eventually("closed", () => server.sockets.size === 0)
       })
     )
@@ -543,8 +543,8 @@ describe("messages", () => {
         s.stream.respond({ ":status": 200, "content-type": "application/grpc", "grpc-encoding": "zorp" })
         s.stream.end(Buffer.from([1, 0, 0, 0, 1, 7]))
       },
-      "Unknown",
-      ""
+      "Internal",
+      "grpc-encoding"
     ]
   ]
   for (const [how, script, tag, details] of odd) {

@@ -336,9 +336,18 @@ const inMessages: Record<string, Row> = {
   "sends a message that is no protobuf": { peer: body(Wire.message(Buffer.from([0xff, 0xff, 0xff]))), unary: internal },
   "sends an encoding that nobody knows": {
     peer: body(Wire.message(Buffer.from([1]), { compressed: 1 }), ["grpc-encoding", "zorp"]),
-    unary: unknown
+    unary: internal
   },
-  "says compressed, and not how": { peer: body(Wire.message(Buffer.from([1]), { compressed: 1 })), unary: unknown },
+  "sends an encoding that nobody knows, and OK without a message": {
+    peer: trailersOnly(["grpc-encoding", "zorp"], ["grpc-status", "0"]),
+    unary: internal,
+    stream: "OK"
+  },
+  "sends an encoding that nobody knows, and no message in it": {
+    peer: body(Wire.message(), ["grpc-encoding", "zorp"]),
+    unary: "OK"
+  },
+  "says compressed, and not how": { peer: body(Wire.message(Buffer.from([1]), { compressed: 1 })), unary: internal },
   "says compressed in a number that nobody knows": {
     peer: body(Wire.message(Buffer.alloc(0), { compressed: 7 }), ["grpc-encoding", "gzip"]),
     unary: "OK"

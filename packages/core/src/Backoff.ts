@@ -9,11 +9,11 @@ import { Issues } from "./OptionsError.ts"
 
 /** The parameters of an exponential backoff. */
 export interface BackoffOptions {
-  /** Before the second try. Above 0. */
+  /** Before the second try. Above 0, at most a day. */
   readonly initial: Duration.Input
   /** From 1 to 10. */
   readonly multiplier: number
-  /** The cap, before jitter. At least `initial`. */
+  /** The cap, before jitter. At least `initial`, at most a day. */
   readonly max: Duration.Input
 }
 
@@ -62,7 +62,23 @@ const millis = (issues: Issues, path: string, input: Duration.Input): number => 
 
 /**
  * gRPC's connection backoff: 1 s × 1.6, cap 120 s, ±20 % (connection-backoff.md). A subchannel measures it from the
- * start of the attempt that failed.
+ * start of the attempt that failed. It never gives up.
+ *
+ * ```ts import.meta.vitest
+ * import { Duration, Effect, Random, Schedule } from "effect"
+ * import { Backoff } from "@hawser/core"
+ *
+ * const delays = Effect.gen(function*() {
+ *   const step = yield* Schedule.toStep(Backoff.connection)
+ *   const next = Effect.map(step(0, undefined), ([, delay]) => Math.round(Duration.toMillis(delay)))
+ *   return yield* Effect.all(Array.from({ length: 12 }, () => next))
+ * })
+ * // Without the jitter: 0.5 is the middle of ±20 %.
+ * const middle = Effect.provideService(delays, Random.Random, { nextDoubleUnsafe: () => 0.5, nextIntUnsafe: () => 0 })
+ * const millis = await Effect.runPromise(middle)
+ * millis.slice(0, 4) // => [1000, 1600, 2560, 4096]
+ * millis.at(-1) // => 120_000
+ * ```
  */
 export const connection: Schedule.Schedule<Duration.Duration> = exponential({
   initial: "1 second",
@@ -70,7 +86,30 @@ export const connection: Schedule.Schedule<Duration.Duration> = exponential({
   max: "2 minutes"
 })
 
-/** The default between the attempts of a call: 100 ms × 2, cap 1 s, ±20 % (gRFC A6). */
+/**
+ * The default between the attempts of a call: 100 ms × 2, cap 1 s, ±20 % (gRFC A6). How many attempts there are is said
+ * elsewhere; alone it goes on for ever.
+ *
+ * ```ts import.meta.vitest
+ * import { Clock, Effect } from "effect"
+ * import { TestClock } from "effect/testing"
+ * import { Backoff } from "@hawser/core"
+ *
+ * const starts: Array<number> = []
+ * const lookup = Effect.andThen(
+ *   Effect.map(Clock.currentTimeMillis, (now) => starts.push(now)),
+ *   Effect.fail("unavailable")
+ * )
+ * const program = Effect.raceFirst(
+ *   Effect.retry(lookup, { schedule: Backoff.retry, times: 2 }),
+ *   Effect.andThen(TestClock.adjust("1 second"), Effect.never)
+ * )
+ * await Effect.runPromise(Effect.flip(program).pipe(Effect.provide(TestClock.layer()))) // => "unavailable"
+ * starts.length // => 3
+ * const second = starts[1]! // between 80 and 120 ms after the first
+ * second >= 80 && second <= 120 // => true
+ * ```
+ */
 export const retry: Schedule.Schedule<Duration.Duration> = exponential({
   initial: "100 millis",
   multiplier: 2,

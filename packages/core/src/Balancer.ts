@@ -23,7 +23,7 @@ const picksPerTrial = 100
 export interface BalancerOptions<C, E> {
   readonly policy: Policy
   readonly upstreams: ReadonlyArray<Upstream<C, E>>
-  /** Numbers from 0 to 1. */
+  /** Numbers from 0 up to, not including, 1. */
   readonly random: () => number
   /** Monotonic milliseconds. */
   readonly now: () => number
@@ -32,7 +32,39 @@ export interface BalancerOptions<C, E> {
   readonly empty: () => E
 }
 
-/** Spreads borrows over upstreams. */
+/**
+ * Spreads borrows over upstreams.
+ *
+ * **Example** (Its state is that of its best member, and its refusal that of a member)
+ *
+ * ```ts import.meta.vitest
+ * import { Balancer, type Connectivity, Demand, RoundRobin, Upstream } from "@hawser/core"
+ *
+ * class Rack extends Upstream.UpstreamBase<never, string> {
+ *   state: Connectivity.Connectivity = "TransientFailure"
+ *   lease() { return { _tag: "Failing", error: "rack 7 is dark" } as const }
+ *   connectivity() { return this.state }
+ *   load() { return 0 }
+ *   snapshot() {
+ *     return { kind: "rack", name: "7", connectivity: this.state, inFlight: 0, details: {}, children: [] }
+ *   }
+ * }
+ * const rack = new Rack()
+ * const balancer = new Balancer.Balancer<never, string>({
+ *   policy: RoundRobin.policy,
+ *   upstreams: [rack],
+ *   random: () => 0,
+ *   now: () => 0,
+ *   publish: () => {},
+ *   empty: () => "there are no racks"
+ * })
+ * balancer.connectivity() // => "TransientFailure"
+ * balancer.lease(Demand.make()) // => { _tag: "Failing", error: "rack 7 is dark" }
+ * rack.state = "Connecting"
+ * rack.changed()
+ * balancer.lease(Demand.make()) // => { _tag: "Pending" }
+ * ```
+ */
 export class Balancer<C, E> extends UpstreamBase<C, E> {
   readonly members: ReadonlyArray<Member<C, E>>
   /** Members to be picked: Ready and usable, or all Ready ones in panic. */

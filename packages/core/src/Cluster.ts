@@ -49,50 +49,60 @@ export interface ClusterSnapshot {
 
 /** An upstream with the one wait queue: first come first served per priority, bound late, bounded in number and time. */
 export interface Cluster<out C, out E> extends Pipeable {
-  /** Borrows while one effect runs. The outcome is `Success`, `Failure`, and `Neutral` for an interrupt. */
+  /**
+   * Borrows while one effect runs. The outcome is `Success`, `Failure`, and `Neutral` for an interrupt.
+   *
+   * **Details**: fails with what the last dial failed with, unless the demand waits for Ready; `Saturated` when the queue
+   * is full or the time in it is over; `NoEndpoints`; `Closed` once the cluster drains.
+   */
   readonly use: <A, E2, R>(
     f: (lease: Lease<C>) => Effect.Effect<A, E2, R>,
     demand?: Partial<Demand>
   ) => Effect.Effect<A, E | E2, R>
-  /** Borrows for the lifetime of a scope. */
+  /** Borrows for the lifetime of a scope; fails as `use` does. */
   readonly get: (demand?: Partial<Demand>) => Effect.Effect<Lease<C>, E, Scope.Scope>
   /** Answers the borrow before returning, or returns its place in the queue. What protocols call. */
   readonly borrowUnsafe: (borrow: Borrow<C, E>) => Waiting | undefined
-  /** Succeeds when `count` endpoints are Ready; 1 by default. Fails when nothing is left to wait for. */
+  /**
+   * Succeeds when `count` endpoints are Ready; 1 by default. Fails with `NoEndpoints` for a count that is not from 1 to the
+   * number of endpoints, and with `Closed` once the cluster drains. It waits out failures: bound it with `Effect.timeout`.
+   */
   readonly awaitReady: (count?: number) => Effect.Effect<void, E>
   /** Refuses new borrows at once, fails the queued ones, lets the rest finish, then closes. Scope close does this too. */
   readonly drain: Effect.Effect<DrainReport>
   readonly snapshot: Effect.Effect<ClusterSnapshot>
   /** How many wait now. For gauges: read when scraped. */
   readonly waitingUnsafe: () => number
+  /** From now on. A reader that falls behind by more than 1,024 loses the oldest; the gap in `seq` says how many. */
   readonly events: Stream.Stream<Envelope>
 }
 
 /** What a cluster needs. Durations are `Duration.Input`; `OptionsError` lists all that break a rule. */
 export interface ClusterOptions<C> {
-  /** Its name in events and errors. */
+  /** Its name in events, gauges and errors. */
   readonly target: string
+  /** None twice. Without any, every borrow fails with `NoEndpoints`. */
   readonly endpoints: ReadonlyArray<Endpoint>
   readonly connector: Connector<C>
   /** Default `PeakEwma.policy`. */
   readonly policy?: Policy | undefined
   /** Connections per endpoint that are kept; 0 to 100, default 1. With 0 the first borrow dials. */
   readonly min?: number | undefined
-  /** Connections per endpoint at most; 1 to 100 and at least `min`, default 4. */
+  /** Connections per endpoint at most; 1 to 100 and at least `min`, default 4 or, if that is more, `min`. */
   readonly max?: number | undefined
-  /** Borrows per connection at most; default: what the session says. */
+  /** Borrows per connection at most, beside the limit of the session; 1 to 1,000,000, default none. */
   readonly maxStreams?: number | undefined
-  /** Per attempt; default 20 s (connection-backoff.md). */
+  /** Per attempt; 1 ms to 24 days, default 20 s (connection-backoff.md). */
   readonly connectTimeout?: Duration.Input | undefined
   /** Between attempts; default `Backoff.connection`. */
   readonly reconnect?: Schedule.Schedule<unknown, ConnectError> | undefined
-  /** Waiters at most; default 1,000. */
+  /** Waiters at most; 0 to 1,000,000, default 1,000. With 0 nobody waits. */
   readonly maxWaiters?: number | undefined
-  /** How long one may wait; default 30 s. */
+  /** How long one may wait; 1 ms to 24 days, default 30 s. An earlier deadline of the borrow holds. */
   readonly maxWait?: Duration.Input | undefined
-  /** `false`, or the shortest silence that counts; default 200 ms. */
+  /** `false`, or the shortest silence that counts; 50 ms to 24 days, default 200 ms. */
   readonly silence?: { readonly atLeast: Duration.Input } | false | undefined
-  /** How long borrows may go on when the cluster is drained; default 30 s. */
+  /** How long borrows may go on when the cluster is drained; 0 to 24 days, default 30 s. */
   readonly drain?: Duration.Input | undefined
 }
 
@@ -111,7 +121,7 @@ const shrinkEvery = Duration.minutes(1)
  *     target: "example",
  *     endpoints: [Endpoint.makeUnsafe({ addresses: ["a:1"] })],
  *     connector: () => Effect.succeed({
- *       connection: "socket", limit: () => 1, heardAt: () => 0, ended: Effect.never, subscribe: () => () => {}
+ *       connection: "socket", limit: () => 1, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
  *     })
  *   })
  *   return yield* cluster.use((lease) => Effect.succeed(`${lease.connection} of ${lease.id}`))

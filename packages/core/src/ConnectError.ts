@@ -7,8 +7,31 @@
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 
-/** Why a TLS handshake was not accepted. */
-export type TlsProblem = "Expired" | "UnknownIssuer" | "WrongHost" | "NoClientCertificate" | "Other"
+/** Why there is no secured connection: what we refused in the peer, or the peer in us. */
+export type TlsProblem =
+  /** A certificate of the peer's chain has expired. */
+  | "Expired"
+  /** A certificate of the peer's chain is not valid yet: mostly a clock that is wrong. */
+  | "NotYetValid"
+  /** Nobody whom we trust has signed the peer's certificate. */
+  | "UnknownIssuer"
+  /** The peer's certificate is for other names, or it says that it does not serve the name. */
+  | "WrongHost"
+  /** The peer's certificate is not one for servers, or it is signed with one that may not sign. */
+  | "WrongPurpose"
+  /** A key or a signature of the peer's chain is too weak. */
+  | "Weak"
+  /** The peer demands a certificate, and there is none to show. */
+  | "NoClientCertificate"
+  /** The peer does not accept the certificate that it was shown. */
+  | "ClientCertificateRefused"
+  /** No version, cipher or parameter in common. */
+  | "Incompatible"
+  /** The peer did not agree to the protocol that is spoken inside (ALPN). */
+  | "Alpn"
+  /** The peer does not speak TLS. */
+  | "NotTls"
+  | "Other"
 
 /** The reasons, as plain data. */
 export type ConnectReason =
@@ -16,7 +39,8 @@ export type ConnectReason =
   | { readonly _tag: "Refused" }
   /** No usable connection after this long. */
   | { readonly _tag: "TimedOut"; readonly after: Duration.Duration }
-  | { readonly _tag: "Tls"; readonly problem: TlsProblem }
+  /** `alert` is what the peer said of it, in the words of TLS: `unknown ca`. */
+  | { readonly _tag: "Tls"; readonly problem: TlsProblem; readonly alert?: string }
   /** The connection broke, while dialling or later. */
   | { readonly _tag: "Reset" }
   /** The peer, or we, ended it in an orderly way. */

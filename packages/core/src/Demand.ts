@@ -4,7 +4,12 @@
  * It is read synchronously on every lease, so callers pass a per-call object that they have anyway.
  */
 
-/** Equal keys prefer one endpoint; `hard` ones are bound to one connection and wait for it. */
+/**
+ * Equal keys prefer one endpoint; `hard` ones are bound to one connection and wait for it.
+ *
+ * **Gotchas**: it is for policies and upstreams of your own; `PeakEwma` and `RoundRobin` choose without it. The queue lets
+ * others pass a `hard` one that gets no permit.
+ */
 export interface Affinity {
   readonly key: string
   readonly hard: boolean

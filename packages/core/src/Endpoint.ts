@@ -13,9 +13,13 @@ export interface Endpoint {
   readonly addresses: readonly [string, ...Array<string>]
   /** The name that the server is asked for and that its certificate must carry; `undefined`: the cluster's. */
   readonly authority: string | undefined
+  /** Relative share of the traffic, for policies of your own: none of this package reads it. */
   readonly weight: number
+  /** 0 is used first, by policies of your own: none of this package reads it. */
   readonly priority: number
+  /** Where it is, for policies of your own: none of this package reads it. */
   readonly zone: string | undefined
+  /** Whatever connectors and policies of your own want to know. */
   readonly attributes: Readonly<Record<string, string>>
 }
 
@@ -68,7 +72,18 @@ export const makeUnsafe = (options: EndpointOptions): Endpoint => {
   }
 }
 
-/** As `makeUnsafe`, failing with the `OptionsError`. */
+/**
+ * As `makeUnsafe`, failing with the `OptionsError`: for addresses that come from a configuration.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Endpoint } from "@hawser/core"
+ *
+ * const error = Effect.runSync(Effect.flip(Endpoint.make({ addresses: [], weight: 0 })))
+ * error.issues.map(({ path }) => path) // => ["addresses", "weight"]
+ * error.message.split("\n")[0] // => "addresses: expected at least one address, got []"
+ * ```
+ */
 export const make = (options: EndpointOptions): Effect.Effect<Endpoint, OptionsError> =>
   Effect.try({ try: () => makeUnsafe(options), catch: (e) => e as OptionsError })
 

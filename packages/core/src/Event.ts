@@ -19,13 +19,16 @@ export type CloseReason = "Surplus" | "Replaced" | "Drain"
 /** A control-plane fact. */
 export type Event =
   | { readonly _tag: "Connecting"; readonly endpoint: string; readonly why: DialReason }
+  /** `millis` is how long the dial took. */
   | { readonly _tag: "Connected"; readonly endpoint: string; readonly connection: string; readonly millis: number }
+  /** The dial failed, or the connection ended before it had proved itself. */
   | {
       readonly _tag: "ConnectFailed"
       readonly endpoint: string
       readonly error: ConnectError
       readonly retryInMillis: number
     }
+  /** Lost, or ended by the peer; what is `inFlight` on it may go on. */
   | {
       readonly _tag: "Disconnected"
       readonly endpoint: string
@@ -33,6 +36,7 @@ export type Event =
       readonly error: ConnectError
       readonly inFlight: number
     }
+  /** We lend it no more; it closes after its last borrow. */
   | { readonly _tag: "Closed"; readonly endpoint: string; readonly connection: string; readonly why: CloseReason }
   /** Nothing was heard while a call was overdue: it is not picked until it speaks. */
   | {
@@ -48,7 +52,9 @@ export type Event =
       readonly connection: string
       readonly silentMillis: number
     }
+  /** Who is picked from now on, by name. */
   | { readonly _tag: "PickSet"; readonly ready: ReadonlyArray<string> }
+  /** Its replacement was silent too. Of the milliseconds: nothing was heard for `value`, the replacement had `limit`. */
   | {
       readonly _tag: "Ejected"
       readonly endpoint: string
@@ -57,6 +63,7 @@ export type Event =
       readonly limit: number
     }
   | { readonly _tag: "Readmitted"; readonly endpoint: string }
+  /** On: fewer than half of the Ready endpoints are usable, so all of them are picked. */
   | { readonly _tag: "Panic"; readonly on: boolean; readonly usable: number; readonly ready: number }
   /** The wait queue turned a borrow away because it was full; at most once a second. */
   | { readonly _tag: "Saturated"; readonly waiting: number }
@@ -64,9 +71,12 @@ export type Event =
 
 /** What a listener is handed. `seq` has no gaps within a cluster, so that a reader knows what it missed. */
 export interface Envelope {
+  /** From 0. */
   readonly seq: number
+  /** The target of the cluster. */
   readonly cluster: string
   readonly monotonicMillis: number
+  /** Since 1970. */
   readonly wallMillis: number
   readonly event: Event
 }
@@ -81,6 +91,25 @@ export interface Events {
  * The bus for all clusters of a program. Its default drops everything.
  *
  * **Gotchas**: read when a cluster is made; provide it to the layer, not inside the program.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Cluster, ConnectError, Endpoint, Event } from "@hawser/core"
+ *
+ * const bus = Event.makeEvents()
+ * const seen: Array<string> = []
+ * const program = Effect.gen(function*() {
+ *   yield* bus.listen(({ cluster, event }) => { seen.push(`${cluster} ${event._tag}`) })
+ *   const cluster = yield* Cluster.make({
+ *     target: "orders",
+ *     endpoints: [Endpoint.makeUnsafe({ addresses: ["a:1"] })],
+ *     connector: () => Effect.fail(new ConnectError.ConnectError({ reason: { _tag: "Refused" } }))
+ *   })
+ *   yield* cluster.drain
+ * })
+ * await Effect.runPromise(program.pipe(Effect.provideService(Event.Events, bus), Effect.scoped))
+ * seen // => ["orders Connecting", "orders ConnectFailed", "orders Drained"]
+ * ```
  */
 export const Events: Context.Reference<Events> = Context.Reference<Events>("hawser/Events", {
   defaultValue: () => ({ publish: () => {}, listen: () => Effect.void })

@@ -46,8 +46,20 @@ export type Refusal<E> =
   /** Never again. */
   | { readonly _tag: "Closed"; readonly error: E }
 
-/** Every permit is taken. */
+/**
+ * Every permit is taken: for upstreams of your own that have a limit.
+ *
+ * ```ts import.meta.vitest
+ * import { Lease } from "@hawser/core"
+ *
+ * // What the queue goes by: these two are always waited out, the others carry the error to fail with.
+ * const waits = (refusal: Lease.Refusal<string>) => !("error" in refusal)
+ * waits(Lease.Full) // => true
+ * waits(Lease.Pending) // => true
+ * waits({ _tag: "Closed", error: "shut down" }) // => false
+ * ```
+ */
 export const Full: Refusal<never> = { _tag: "Full" }
 
-/** No connection yet. */
+/** No connection yet: for upstreams of your own that are still dialling. See `Full`. */
 export const Pending: Refusal<never> = { _tag: "Pending" }

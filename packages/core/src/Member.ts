@@ -20,7 +20,36 @@ const maxSampleMillis = 60_000
 /** The cost of what has borrows in flight and has never answered: worse than any latency. */
 const unknownCost = 1e9
 
-/** One upstream of a balancer. */
+/**
+ * One upstream of a balancer: what a policy chooses from.
+ *
+ * **Example** (A policy of one's own)
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Cluster, Endpoint, type Member, Policy } from "@hawser/core"
+ *
+ * const byLoad = <C, E>(a: Member.Member<C, E>, b: Member.Member<C, E>) => a.outstanding - b.outstanding
+ * const leastRequest: Policy.Policy = {
+ *   name: "least_request",
+ *   picker: (members) => (demand, now) => Policy.firstWithRoom(members.toSorted(byLoad), 0, demand, now)
+ * }
+ * const program = Effect.gen(function*() {
+ *   const cluster = yield* Cluster.make({
+ *     target: "orders",
+ *     endpoints: ["a:1", "b:1"].map((address) => Endpoint.makeUnsafe({ addresses: [address] })),
+ *     policy: leastRequest,
+ *     connector: () => Effect.succeed({
+ *       connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
+ *     })
+ *   })
+ *   yield* cluster.awaitReady(2)
+ *   const leases = yield* Effect.all([cluster.get(), cluster.get(), cluster.get(), cluster.get()])
+ *   return leases.map((lease) => Endpoint.name(lease.endpoint))
+ * })
+ * await Effect.runPromise(Effect.scoped(program)) // => ["a:1", "b:1", "a:1", "b:1"]
+ * ```
+ */
 export class Member<C, E> implements LeaseObserver {
   readonly upstream: Upstream<C, E>
   readonly name: string

@@ -37,7 +37,21 @@ export class OptionsError extends Data.TaggedError("OptionsError")<{
   }
 }
 
-/** Collects problems and throws or returns them all together. */
+/**
+ * Collects problems and throws or returns them all together.
+ *
+ * ```ts import.meta.vitest
+ * import { OptionsError } from "@hawser/core"
+ *
+ * const issues = new OptionsError.Issues()
+ * issues.check(Number.isInteger(1.5), "retries", "an integer", 1.5) // => false
+ * issues.check(false, "target", "an address", "")
+ * issues.list.length // => 2
+ * let message = ""
+ * try { issues.throwIfAny() } catch (e) { message = (e as OptionsError.OptionsError).message }
+ * message // => 'retries: expected an integer, got 1.5\ntarget: expected an address, got ""'
+ * ```
+ */
 export class Issues {
   readonly list: Array<OptionsIssue> = []
 
@@ -53,7 +67,17 @@ export class Issues {
   }
 }
 
-/** A short, one-line rendering of any value; never throws. */
+/**
+ * A one-line rendering of any value, cut after 80 characters; never throws.
+ *
+ * ```ts import.meta.vitest
+ * import { OptionsError } from "@hawser/core"
+ *
+ * OptionsError.show({ max: 3, min: 5 }) // => '{"max":3,"min":5}'
+ * OptionsError.show("a".repeat(10_000)).length // => 83
+ * OptionsError.show({ n: 1n }) // => "[object Object]"
+ * ```
+ */
 export const show = (value: unknown): string => {
   if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value)
   if (typeof value === "object" && value !== null) {

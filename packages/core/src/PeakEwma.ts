@@ -11,9 +11,30 @@ import { firstWithRoom, type Picker, type Policy } from "./Policy.ts"
  * P2C peak-EWMA (Finagle; Mitzenmacher).
  *
  * ```ts import.meta.vitest
- * import { PeakEwma } from "@hawser/core"
+ * import { Effect } from "effect"
+ * import { TestClock } from "effect/testing"
+ * import { Cluster, Endpoint, PeakEwma } from "@hawser/core"
  *
- * PeakEwma.policy.name // => "p2c_peak_ewma"
+ * const program = Effect.gen(function*() {
+ *   const cluster = yield* Cluster.make({
+ *     target: "orders",
+ *     endpoints: ["fast:1", "slow:1"].map((address) => Endpoint.makeUnsafe({ addresses: [address] })),
+ *     policy: PeakEwma.policy,
+ *     connector: () => Effect.succeed({
+ *       connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
+ *     })
+ *   })
+ *   yield* cluster.awaitReady(2)
+ *   const call = cluster.use((lease) => {
+ *     const name = Endpoint.name(lease.endpoint)
+ *     return Effect.as(TestClock.adjust(name === "fast:1" ? "5 millis" : "100 millis"), name)
+ *   })
+ *   // Both get one call before anything is known.
+ *   const first = yield* Effect.all([call, call])
+ *   return [first.toSorted(), yield* Effect.all([call, call, call])]
+ * })
+ * await Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(TestClock.layer())))
+ * // => [["fast:1", "slow:1"], ["fast:1", "fast:1", "fast:1"]]
  * ```
  */
 export const policy: Policy = {

@@ -15,13 +15,45 @@ export interface Picker<C, E> {
 
 /** A way to choose: a value for the `balancer` option. */
 export interface Policy {
+  /** As snapshots show it. */
   readonly name: string
-  /** `random` gives numbers from 0 to 1. There is at least one member. */
+  /** `random` gives numbers from 0 up to, not including, 1. There is at least one member. */
   readonly picker: <C, E>(members: ReadonlyArray<Member<C, E>>, random: () => number) => Picker<C, E>
 }
 
 /**
  * Leases from the first member that has room, beginning at `start`. Members that already failed this call come last.
+ * `Full` when none has room.
+ *
+ * **Example** (The first endpoint, and the second while the first is full)
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Cluster, Endpoint, Policy } from "@hawser/core"
+ *
+ * const inOrder: Policy.Policy = {
+ *   name: "in_order",
+ *   picker: (members) => (demand, now) => Policy.firstWithRoom(members, 0, demand, now)
+ * }
+ * const program = Effect.gen(function*() {
+ *   const cluster = yield* Cluster.make({
+ *     target: "orders",
+ *     endpoints: ["a:1", "b:1"].map((address) => Endpoint.makeUnsafe({ addresses: [address] })),
+ *     policy: inOrder,
+ *     max: 1,
+ *     connector: () => Effect.succeed({
+ *       connection: "socket", limit: () => 2, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
+ *     })
+ *   })
+ *   yield* cluster.awaitReady(2)
+ *   const leases = yield* Effect.all([cluster.get(), cluster.get(), cluster.get()])
+ *   // There is room on "a:1" again, but this call has failed there.
+ *   leases[0]!.release("Failure")
+ *   const second = yield* cluster.get({ avoid: new Set(["a:1"]) })
+ *   return [...leases, second].map((lease) => Endpoint.name(lease.endpoint))
+ * })
+ * await Effect.runPromise(Effect.scoped(program)) // => ["a:1", "a:1", "b:1", "b:1"]
+ * ```
  */
 export const firstWithRoom = <C, E>(
   members: ReadonlyArray<Member<C, E>>,

@@ -20,11 +20,49 @@ const pressure = 0.9
 
 /** What a pool needs. */
 export interface PoolOptions<C> extends SubchannelOptions<C> {
+  /** Connections that are kept. With 0 the first borrow dials. */
   readonly min: number
+  /** Connections at most; one more while a silent one is being replaced. */
   readonly max: number
 }
 
-/** The connections to one endpoint. */
+/**
+ * The connections to one endpoint. `Cluster.make` makes one for each.
+ *
+ * **Example** (It grows when nine tenths of the permits are taken)
+ *
+ * ```ts import.meta.vitest
+ * import { Duration, Effect, FiberSet } from "effect"
+ * import { Backoff, Demand, Endpoint, Estimate, Pool } from "@hawser/core"
+ *
+ * const program = Effect.gen(function*() {
+ *   let ids = 0
+ *   const pool = new Pool.Pool(Endpoint.makeUnsafe({ addresses: ["a:1"] }), {
+ *     min: 1,
+ *     max: 2,
+ *     maxStreams: 10,
+ *     connector: () => Effect.succeed({
+ *       connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
+ *     }),
+ *     connectTimeout: Duration.seconds(20),
+ *     reconnect: Backoff.connection,
+ *     methods: new Estimate.MethodEstimates(),
+ *     now: () => 0,
+ *     publish: () => {},
+ *     run: yield* FiberSet.makeRuntime<never, void, never>(),
+ *     nextId: () => ++ids
+ *   })
+ *   pool.start()
+ *   const lend = (n: number) => Array.from({ length: n }, () => pool.lease(Demand.make())._tag).at(-1)
+ *   lend(8) // => "Lease"
+ *   pool.connections().length // => 1
+ *   lend(1) // => "Lease"
+ *   pool.connections().length // => 2
+ *   lend(12) // => "Full"
+ * })
+ * await Effect.runPromise(Effect.scoped(program))
+ * ```
+ */
 export class Pool<C> extends UpstreamBase<C, ConnectError> {
   readonly endpoint: Endpoint
   subchannels: ReadonlyArray<Subchannel<C>> = []

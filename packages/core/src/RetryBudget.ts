@@ -11,7 +11,8 @@ import { Issues } from "./OptionsError.ts"
 export interface RetryBudgetOptions {
   /** Retries per call, from 0 to 1000. Default 0.2. */
   readonly ratio?: number | undefined
-  /** Retries per second that are always allowed, so that a client with little traffic may retry at all. Default 10. */
+  /** Retries per second that are always allowed, so that a client with little traffic may retry at all. From 0
+   * to 1,000,000. Default 10. */
   readonly minPerSecond?: number | undefined
   /** How long a call counts, in seconds, from 1 to 600. Default 10. */
   readonly windowSeconds?: number | undefined

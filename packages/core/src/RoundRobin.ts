@@ -6,12 +6,27 @@
 import { firstWithRoom, type Policy } from "./Policy.ts"
 
 /**
- * Round robin over the members with room.
+ * Round robin over the members with room. One without room is skipped, and its turn goes to the next.
  *
  * ```ts import.meta.vitest
- * import { RoundRobin } from "@hawser/core"
+ * import { Effect } from "effect"
+ * import { Cluster, Endpoint, RoundRobin } from "@hawser/core"
  *
- * RoundRobin.policy.name // => "round_robin"
+ * const program = Effect.gen(function*() {
+ *   const cluster = yield* Cluster.make({
+ *     target: "orders",
+ *     endpoints: ["a:1", "b:1", "c:1"].map((address) => Endpoint.makeUnsafe({ addresses: [address] })),
+ *     policy: RoundRobin.policy,
+ *     connector: () => Effect.succeed({
+ *       connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
+ *     })
+ *   })
+ *   yield* cluster.awaitReady(3)
+ *   const call = cluster.use((lease) => Effect.succeed(Endpoint.name(lease.endpoint)))
+ *   const [first, second] = [yield* Effect.all([call, call, call]), yield* Effect.all([call, call, call])]
+ *   return { all: first.toSorted(), again: first.join() === second.join() }
+ * })
+ * await Effect.runPromise(Effect.scoped(program)) // => { all: ["a:1", "b:1", "c:1"], again: true }
  * ```
  */
 export const policy: Policy = {

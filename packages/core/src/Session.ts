@@ -15,9 +15,14 @@ export interface Session<out C> {
   limit(): number
   /** Monotonic milliseconds of the last byte, or else the last event, from the peer: the evidence for silence. */
   heardAt(): number
-  /** Completes when no new lease may start (GOAWAY, lost, closed by the peer), with the reason. Old leases may go on. */
-  readonly ended: Effect.Effect<ConnectError>
-  /** Called when `limit` changes. Returns the unsubscribe. */
+  /** Why no new lease may start: GOAWAY, lost, closed by the peer. `undefined` while one may. Old leases may go on. */
+  ended(): ConnectError | undefined
+  /**
+   * Calls `listener` when `limit` has changed, and when it has ended. Returns the unsubscribe.
+   *
+   * **Details**: a callback, not an effect, because a fiber that waits for the end of each idle connection costs more
+   * memory than the connection.
+   */
   subscribe(listener: () => void): () => void
 }
 

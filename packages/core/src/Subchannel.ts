@@ -48,7 +48,43 @@ export interface SubchannelOptions<C> {
   readonly nextId: () => number
 }
 
-/** One single-use connection after another to one endpoint. */
+/**
+ * One single-use connection after another to one endpoint.
+ *
+ * **Example** (An endpoint that turns the first connection away)
+ *
+ * ```ts import.meta.vitest
+ * import { Duration, Effect, FiberSet, Schedule } from "effect"
+ * import { TestClock } from "effect/testing"
+ * import { ConnectError, Demand, Endpoint, Estimate, Subchannel } from "@hawser/core"
+ *
+ * const program = Effect.gen(function*() {
+ *   let dials = 0
+ *   const session = {
+ *     connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
+ *   }
+ *   const refused = new ConnectError.ConnectError({ reason: { _tag: "Refused" } })
+ *   const subchannel = new Subchannel.Subchannel(Endpoint.makeUnsafe({ addresses: ["a:1"] }), "Demand", {
+ *     connector: () => Effect.suspend(() => ++dials === 1 ? Effect.fail(refused) : Effect.succeed(session)),
+ *     connectTimeout: Duration.seconds(20),
+ *     reconnect: Schedule.spaced("1 second"),
+ *     maxStreams: Infinity,
+ *     methods: new Estimate.MethodEstimates(),
+ *     now: () => 0,
+ *     publish: () => {},
+ *     run: yield* FiberSet.makeRuntime<never, void, never>(),
+ *     nextId: () => dials
+ *   })
+ *   subchannel.start()
+ *   subchannel.connectivity() // => "TransientFailure"
+ *   subchannel.lease(Demand.make()) // => { _tag: "Failing", error: refused }
+ *   yield* TestClock.adjust("1 second")
+ *   subchannel.connectivity() // => "Ready"
+ *   subchannel.snapshot().name // => "a:1#2"
+ * })
+ * await Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(TestClock.layer())))
+ * ```
+ */
 export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements LiveOwner<C> {
   readonly endpoint: Endpoint
   /** The connection that lends, or that is put aside for silence. */

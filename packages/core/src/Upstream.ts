@@ -48,13 +48,63 @@ export interface Upstream<out C, out E = never> extends Pipeable {
   snapshot(): Snapshot
 }
 
-/** Whether a value is an upstream. */
+/**
+ * Whether a value is an upstream, made by whatever copy of this package.
+ *
+ * ```ts import.meta.vitest
+ * import { Upstream } from "@hawser/core"
+ *
+ * Upstream.isUpstream({ lease: () => {} }) // => false
+ * ```
+ */
 export const isUpstream = (u: unknown): u is Upstream<unknown, unknown> => hasProperty(u, TypeId)
 
 /**
  * The base of upstreams: listeners, `pipe`, and nothing penalised.
  *
  * **When to use**: to write an upstream of your own; say `changed()` whenever a refusal might now be a lease.
+ *
+ * **Example** (Maintenance: nothing is lent while it is closed)
+ *
+ * ```ts import.meta.vitest
+ * import { Demand, Lease, Upstream } from "@hawser/core"
+ *
+ * class Gate<C, E> extends Upstream.UpstreamBase<C, E> {
+ *   private open = true
+ *   private readonly inner: Upstream.Upstream<C, E>
+ *   constructor(inner: Upstream.Upstream<C, E>) {
+ *     super()
+ *     this.inner = inner
+ *     inner.subscribe(() => this.changed())
+ *   }
+ *   set(open: boolean) {
+ *     this.open = open
+ *     this.changed()
+ *   }
+ *   lease(demand: Demand.Demand, now?: number) { return this.open ? this.inner.lease(demand, now) : Lease.Full }
+ *   connectivity() { return this.inner.connectivity() }
+ *   load() { return this.inner.load() }
+ *   override penalised() { return this.inner.penalised() }
+ *   override oldestSince() { return this.inner.oldestSince() }
+ *   snapshot() { return { ...this.inner.snapshot(), details: { open: this.open } } }
+ * }
+ *
+ * class Gone extends Upstream.UpstreamBase<never, string> {
+ *   lease() { return { _tag: "Closed", error: "gone" } as const }
+ *   connectivity() { return "Shutdown" as const }
+ *   load() { return 0 }
+ *   snapshot() {
+ *     return { kind: "gone", name: "-", connectivity: this.connectivity(), inFlight: 0, details: {}, children: [] }
+ *   }
+ * }
+ * const gate = new Gate(new Gone())
+ * const asked: Array<string> = []
+ * gate.subscribe(() => { asked.push(gate.lease(Demand.make())._tag) })
+ * gate.set(false)
+ * gate.set(true)
+ * asked // => ["Full", "Closed"]
+ * Upstream.isUpstream(gate) // => true
+ * ```
  */
 export abstract class UpstreamBase<C, E> implements Upstream<C, E> {
   readonly [TypeId] = TypeId

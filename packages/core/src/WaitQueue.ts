@@ -59,7 +59,48 @@ interface Lane<C, E> {
   tail: Waiter<C, E> | undefined
 }
 
-/** First come first served per priority, bounded in number and time. */
+/**
+ * First come first served per priority, bounded in number and time.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Demand, Lease, Upstream, WaitQueue } from "@hawser/core"
+ *
+ * class Busy extends Upstream.UpstreamBase<never, string> {
+ *   lease() { return Lease.Full }
+ *   connectivity() { return "Ready" as const }
+ *   load() { return 1 }
+ *   snapshot() {
+ *     return { kind: "busy", name: "a:1", connectivity: this.connectivity(), inFlight: 1, details: {}, children: [] }
+ *   }
+ * }
+ * const queue = new WaitQueue.WaitQueue<never, string>({
+ *   upstream: new Busy(),
+ *   errors: {
+ *     full: (waiting) => `full: ${waiting} waiting`,
+ *     expired: (_, last) => `expired: ${last._tag}`,
+ *     closed: () => "closed"
+ *   },
+ *   maxWaiters: 2,
+ *   maxWaitMillis: 1_000,
+ *   now: () => 0,
+ *   publish: () => {},
+ *   run: (effect) => Effect.runFork(effect)
+ * })
+ * const said: Array<string> = []
+ * const borrow = (name: string, deadline: number) =>
+ *   queue.borrow({ ...Demand.make({ deadline }), granted: () => {}, refused: (e) => { said.push(`${name} ${e}`) } })
+ *
+ * borrow("a", 0) // => undefined
+ * const place = borrow("b", 500)
+ * borrow("c", 500)
+ * borrow("d", 500)
+ * place?.leave()
+ * queue.waiting // => 1
+ * queue.close()
+ * said // => ["a expired: Full", "d full: 2 waiting", "c closed"]
+ * ```
+ */
 export class WaitQueue<C, E> {
   waiting = 0
   /** How many were ever turned away: queue full, time passed, closed. */

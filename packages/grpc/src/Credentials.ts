@@ -26,7 +26,10 @@ export interface TlsOptions {
   readonly cert?: Pem | undefined
   /** The private key of `cert`, without a passphrase. */
   readonly key?: Pem | Redacted.Redacted<Pem> | undefined
-  /** The name that the server's certificate must carry. Default: the target's authority. */
+  /**
+   * The name that the server's certificate must carry, among its alternative names or, where it has none of these, as
+   * its common name. Default: the target's authority. An address must be among the certificate's addresses.
+   */
   readonly serverName?: string | undefined
 }
 
@@ -75,6 +78,15 @@ export const tls = (options: TlsOptions = {}): Credentials => new Tls(options)
  * Plaintext: everybody on the path reads and changes what is sent.
  *
  * **When to use**: on one machine, in tests, or below a sidecar that encrypts.
+ *
+ * ```ts import.meta.vitest
+ * import { Credentials } from "@hawser/grpc"
+ *
+ * Credentials.isCredentials(Credentials.insecure) // => true
+ * Credentials.isInsecure(Credentials.insecure) // => true
+ * // What a server that wants certificates of its clients will refuse.
+ * Credentials.isMutual(Credentials.tls({ ca: "-----BEGIN…" })) // => false
+ * ```
  */
 export const insecure: Credentials = { [TypeId]: TypeId, _tag: "Insecure" }
 
@@ -83,6 +95,10 @@ export const isCredentials = (u: unknown): u is Credentials => hasProperty(u, Ty
 
 /** Whether they are plaintext. */
 export const isInsecure = (self: Credentials): boolean => self._tag === "Insecure"
+
+/** Whether they have a certificate to show to a server that asks for one. */
+export const isMutual = (self: Credentials): boolean =>
+  self instanceof Tls && Redacted.value(self.options).cert !== undefined
 
 const certificates = (pem: Pem): ReadonlyArray<X509Certificate> =>
   Array.from(
@@ -106,6 +122,13 @@ const keyOf = ({ key }: TlsOptions): unknown => (Redacted.isRedacted(key) ? Reda
  * What must be mended before these credentials can be used, with paths below `credentials`. Values are never named.
  *
  * **Details**: Node takes a `ca` without a certificate in it, and a key without a certificate, without a word.
+ *
+ * ```ts import.meta.vitest
+ * import { Credentials } from "@hawser/grpc"
+ *
+ * const [issue] = Credentials.issues(Credentials.tls({ ca: "/etc/ssl/ca.pem" }))
+ * issue // => { path: "credentials.ca", rule: "PEM with at least one certificate", value: "string" }
+ * ```
  */
 export const issues = (self: Credentials): ReadonlyArray<OptionsIssue> => {
   if (!(self instanceof Tls)) return []
@@ -147,7 +170,17 @@ export interface GrpcJsCredentials {
   readonly channelOptions: grpc.ChannelOptions
 }
 
-/** Converts them for grpc-js; for the adapter. Fails with every issue. */
+/**
+ * Converts them for grpc-js; for the adapter. Fails with every issue.
+ *
+ * ```ts import.meta.vitest
+ * import { Credentials } from "@hawser/grpc"
+ * import { Effect } from "effect"
+ *
+ * const made = Effect.runSync(Credentials.toGrpcJs(Credentials.tls({ serverName: "greeter.internal" })))
+ * made.channelOptions // => { "grpc.ssl_target_name_override": "greeter.internal" }
+ * ```
+ */
 export const toGrpcJs = (self: Credentials): Effect.Effect<GrpcJsCredentials, OptionsError> =>
   Effect.suspend(() => {
     const found = issues(self)

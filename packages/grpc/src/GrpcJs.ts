@@ -21,7 +21,7 @@ import { isIP } from "node:net"
 import type { CallListener, Connection, StartOptions, Transport, TransportOptions, Wire } from "./Connection.ts"
 import * as Credentials from "./Credentials.ts"
 import { type CallOwner, GrpcJsCall, toGrpcJs } from "./GrpcJsCall.ts"
-import { connectError } from "./GrpcJsFailure.ts"
+import * as Failure from "./GrpcJsFailure.ts"
 import { isPath, lookup, parse } from "./GrpcJsLookup.ts"
 import * as Settings from "./GrpcJsSettings.ts"
 import { DialSockets } from "./GrpcJsSockets.ts"
@@ -36,7 +36,20 @@ export interface GrpcJsOptions {
   readonly settings?: boolean | undefined
 }
 
-/** The transport over grpc-js. */
+/**
+ * The transport over grpc-js. Over TLS it takes only servers that agree to `h2` by ALPN.
+ *
+ * ```ts import.meta.vitest
+ * import { Credentials, GrpcJs } from "@hawser/grpc"
+ * import { Effect } from "effect"
+ *
+ * const credentials = Credentials.tls({ ca: "not PEM" })
+ * const options = { credentials, authority: "greeter", maxReceiveBytes: 4_194_304, userAgent: "example" }
+ * // Options are checked before any socket opens.
+ * const error = Effect.runSync(Effect.flip(GrpcJs.make().connector(options)))
+ * error.issues[0]?.path // => "credentials.ca"
+ * ```
+ */
 export const make = (adapter: GrpcJsOptions = {}): Transport => ({
   connector: (options) =>
     Effect.map(Credentials.toGrpcJs(options.credentials), ({ credentials, channelOptions }) =>
@@ -132,6 +145,7 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
   private readonly end = Deferred.makeUnsafe<ConnectError>()
   private readonly now: () => number
   private readonly settings: boolean
+  private readonly security: Failure.Security
   private listeners: ReadonlyArray<() => void> = []
   private over = false
   private closed = false
@@ -150,10 +164,15 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
     this.now = now
     this.lastHeard = now()
     this.settings = options.settings !== false
+    this.security = Credentials.isInsecure(options.credentials)
+      ? "Plaintext"
+      : Credentials.isMutual(options.credentials)
+        ? "Mutual"
+        : "Tls"
     this.limits = Settings.learned(now, () => this.heardAt())
     this.channel = new grpc.Channel(
       target(endpoint.addresses[0]),
-      this.sockets.credentials(credentials),
+      this.sockets.credentials(credentials, Failure.requireHttp2),
       channelOptions(endpoint, options, extra)
     )
   }
@@ -201,7 +220,7 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
   /** Dials, and ends when the channel is Ready. The first failure is final. */
   readonly ready: Effect.Effect<void, ConnectError> = Effect.callback((resume) => {
     // The socket's own error may come in the same turn, after this.
-    const failed = () => void setImmediate(() => resume(Effect.fail(connectError(this.peer, this.sockets.error))))
+    const failed = () => void setImmediate(() => resume(Effect.fail(this.failure(this.sockets.error))))
     const look = (state: grpc.connectivityState): void => {
       switch (state) {
         case grpc.connectivityState.READY:
@@ -246,8 +265,13 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
     this.watch(grpc.connectivityState.READY, () => {
       // What is sent runs on. What is not would make the channel dial again, unseen and without a timeout.
       this.channel.close()
-      this.finish(connectError(this.peer, this.sockets.error ?? this.sockets.dropped))
+      this.finish(this.failure(this.sockets.error ?? this.sockets.dropped))
     })
+  }
+
+  private failure(error: unknown): ConnectError {
+    const { security, wasReady: ready } = this
+    return Failure.connectError(this.peer, error, { security, ready, begun: this.sockets.begun })
   }
 
   /** Calls back once, in the turn in which the channel leaves `state`, unless it is closed by us. */

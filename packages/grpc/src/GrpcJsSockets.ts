@@ -8,7 +8,8 @@
 import type * as grpc from "@grpc/grpc-js"
 import { AsyncLocalStorage } from "node:async_hooks"
 import * as diagnostics from "node:diagnostics_channel"
-import type { Socket } from "node:net"
+import { isIP, type Socket } from "node:net"
+import { TLSSocket } from "node:tls"
 
 const dialling = new AsyncLocalStorage<DialSockets>()
 let dials = 0
@@ -16,10 +17,25 @@ const onSocket = (message: unknown): void => {
   dialling.getStore()?.add((message as { readonly socket: Socket }).socket)
 }
 
+/** The length of an alert that is not encrypted. */
+const alertBytes = 7
+
+/**
+ * grpc-js asks for an address by name, which TLS forbids and Node warns of. The certificate is checked against the
+ * address all the same. The field is not part of grpc-js's API: where it is gone, nothing but the warning is back.
+ */
+const withoutAddressAsName = (connector: grpc.experimental.SecureConnector): grpc.experimental.SecureConnector => {
+  const { connectionOptions } = connector as { readonly connectionOptions?: { servername?: string } }
+  if (isIP(connectionOptions?.servername ?? "") !== 0) connectionOptions!.servername = ""
+  return connector
+}
+
 /** The sockets of one dial. */
 export class DialSockets {
   /** The first error that any of them had. */
   error: unknown = undefined
+  /** Whether the peer has said more than one alert since TLS was begun. */
+  begun = false
   private readonly sockets = new Set<Socket>()
   private last: Socket | undefined = undefined
   private watching = false
@@ -43,29 +59,33 @@ export class DialSockets {
     dialling.disable()
   }
 
-  /** Credentials that show each socket, and the error of a handshake. */
-  credentials(credentials: grpc.ChannelCredentials): grpc.ChannelCredentials {
+  /** Credentials that show each socket, and the error of a handshake. `secured` may throw to refuse a socket. */
+  credentials(credentials: grpc.ChannelCredentials, secured: (socket: TLSSocket) => void): grpc.ChannelCredentials {
     const create = credentials._createSecureConnector.bind(credentials)
     return Object.create(credentials, {
       _createSecureConnector: {
         value: (...args: Parameters<typeof create>): ReturnType<typeof create> => {
-          const connector = create(...args)
+          const connector = withoutAddressAsName(create(...args))
           const ready = connector.waitForReady.bind(connector)
           // grpc-js dials again by itself: a second after the first failure, even if closed by then, and at other times.
           connector.waitForReady = () => (this.dialled++ === 0 ? ready() : Promise.reject(new Error("one dial only")))
           const connect = connector.connect.bind(connector)
           connector.connect = (socket) => {
             this.add(socket)
-            return connect(socket).then(
-              (result) => {
+            const before = socket.bytesRead
+            return connect(socket)
+              .finally(() => {
+                this.begun = socket.bytesRead - before > alertBytes
+              })
+              .then((result) => {
                 this.add(result.socket)
+                if (result.socket instanceof TLSSocket) secured(result.socket)
                 return result
-              },
-              (error: unknown) => {
+              })
+              .catch((error: unknown) => {
                 this.fail(error)
                 throw error
-              }
-            )
+              })
           }
           return connector
         }
@@ -81,7 +101,11 @@ export class DialSockets {
     this.last = socket
     this.sockets.add(socket)
     // Each time: the handshake with a proxy takes all listeners off.
-    socket.on("error", (error) => this.fail(error))
+    socket.on("error", (error) => {
+      this.fail(error)
+      // Node leaves HTTP/2 open after an alert of TLS, and calls would wait for their deadline.
+      socket.destroy()
+    })
     socket.once("close", () => this.sockets.delete(socket))
   }
 

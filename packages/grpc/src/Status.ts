@@ -12,7 +12,15 @@ import type { Metadata } from "./Metadata.ts"
 import type { By, Phase, Progress, RpcReason, Tag } from "./RpcError.ts"
 import { tagOf } from "./RpcError.ts"
 
-/** The details of a call that was ended because the path under it was given up. Retry resends such a call at once. */
+/**
+ * The details of a call that was ended because the path under it was given up. Retry resends such a call at once.
+ *
+ * ```ts import.meta.vitest
+ * import { Status } from "@hawser/grpc"
+ *
+ * Status.reason(14, Status.pathGivenUp, undefined, "MaybeProcessed", true, "Sent")._tag // => "Unavailable"
+ * ```
+ */
 export const pathGivenUp = "Path given up"
 
 // --------------------------------------------------------------------------------------------------------- progress
@@ -59,7 +67,16 @@ export const progressOf = (evidence: Evidence): Progress => {
   return evidence.grpcContentType ? "Answered" : "MaybeProcessed"
 }
 
-/** Whether metadata names a gRPC content type: the mark of an answer from the server itself. */
+/**
+ * Whether metadata names a gRPC content type: the mark of an answer from the server itself.
+ *
+ * ```ts import.meta.vitest
+ * import { Metadata, Status } from "@hawser/grpc"
+ *
+ * Status.isGrpc(Metadata.received(() => [["content-type", "application/grpc+proto"]], undefined)) // => true
+ * Status.isGrpc(Metadata.received(() => [["content-type", "text/html"]], undefined)) // => false
+ * ```
+ */
 export const isGrpc = (metadata: Metadata | undefined): boolean => {
   const type = metadata?.get("content-type")
   return typeof type === "string" && /^application\/grpc(?:$|[+;])/i.test(type)
@@ -90,7 +107,8 @@ const httpStatus = /^Received HTTP status code /
  * | 14 | | `Unavailable`, with `connect` where it is known |
  * | other legal codes | | the reason of that name |
  * | 0 | a call that failed with OK: it had no answer | `Internal` |
- * | NaN, 999, `undefined`, … | | `Unknown`, the details name the raw code |
+ * | `undefined` | a message that grpc-js could not read | `Internal` |
+ * | NaN, 999, … | | `Unknown`, the details name the raw code |
  *
  * **Details**: "the server said so itself" means `Answered`, with a gRPC content type in the status metadata, or other
  * metadata, or a text that is not one of grpc-js's own: a status in trailers after headers brings no content type.
@@ -145,8 +163,12 @@ const unavailable = (details: string, connect: ConnectError | undefined): RpcRea
   connect
 })
 
+// grpc-js gives such a call neither a code nor a text, and has removed the header by then.
+const unreadable = "Received a compressed message whose grpc-encoding is missing or none of identity, deflate and gzip"
+
 const illegal = (code: number | undefined, details: string): RpcReason => {
   if (code === 0) return { _tag: "Internal", details: details === "" ? "Status OK without an answer" : details }
+  if (code === undefined) return { _tag: "Internal", details: details === "" ? unreadable : details }
   const note = `illegal status code ${String(code)}`
   return { _tag: "Unknown", details: details === "" ? note : `${details} (${note})` }
 }

@@ -29,9 +29,20 @@ describe("Credentials", () => {
     assert.deepStrictEqual(paths(options), [])
   })
 
+  it("says which have a certificate to show", () => {
+    assert.isTrue(Credentials.isMutual(Credentials.tls({ cert, key })))
+    assert.isFalse(Credentials.isMutual(Credentials.tls({ ca: cert })))
+    assert.isFalse(Credentials.isMutual(Credentials.insecure))
+  })
+
   const isPem = "PEM with at least one certificate"
   it.each<readonly [string, object, ReadonlyArray<string>]>([
     ["a CA that is no PEM, which Node ignores", { ca: "garbage" }, [`credentials.ca: ${isPem}`]],
+    [
+      "a CA of which the second certificate is damaged",
+      { ca: cert + cert.replace("MII", "XXX") },
+      [`credentials.ca: ${isPem}`]
+    ],
     ["an empty CA", { ca: "" }, [`credentials.ca: ${isPem}`]],
     ["a CA that is damaged", { ca: cert.replace("MII", "XXX") }, [`credentials.ca: ${isPem}`]],
     ["a CA of another type", { ca: 5 }, [`credentials.ca: ${isPem}`]],

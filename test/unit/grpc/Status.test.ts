@@ -159,7 +159,16 @@ describe("reason", () => {
     }
   })
 
-  it.each([NaN, 999, 17, -1, 1.5, undefined])("of the illegal code %s is Unknown and names it", (code) => {
+  it("of no code at all is Internal: a message came that could not be read", () => {
+    for (const progress of progresses) {
+      const made = reason(undefined, progress)
+      assert.strictEqual(made._tag, "Internal")
+      assert.match(made.details, /grpc-encoding is missing or none of identity, deflate and gzip/)
+      assert.deepStrictEqual(reason(undefined, progress, grpc, "odd"), { _tag: "Internal", details: "odd" })
+    }
+  })
+
+  it.each([NaN, 999, 17, -1, 1.5])("of the illegal code %s is Unknown and names it", (code) => {
     for (const progress of progresses) {
       assert.deepStrictEqual(reason(code, progress), { _tag: "Unknown", details: `illegal status code ${code}` })
       assert.strictEqual(reason(code, progress, grpc, "odd").details, `odd (illegal status code ${code})`)
