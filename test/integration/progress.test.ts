@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { RpcError } from "@hawser/grpc/RpcError"
-import { Effect, Exit, Fiber, Scope } from "effect"
+import { Effect, Exit, Fiber, Scope, Stream } from "effect"
 import * as http2 from "node:http2"
 import * as Client from "../support/grpc/client.ts"
 import { eventually, leavesNothing } from "../support/grpc/eventually.ts"
@@ -268,4 +268,70 @@ describe("a call that may have been processed", () => {
       })
     )
   )
+})
+
+describe("a stream whose deadline passes", () => {
+  const watch = { id: "", count: 0, delayMillis: 0, payload: Buffer.alloc(0), failCode: 0 }
+  const kinds: ReadonlyArray<readonly [string, (echo: Client.TestClient["echo"]) => Effect.Effect<unknown, RpcError>]> =
+    [
+      ["of answers", (echo) => Stream.runDrain(echo.watch(watch, { timeout: 200 }))],
+      ["of requests", (echo) => echo.upload(Stream.never, { timeout: 200 })],
+      ["both ways", (echo) => Stream.runDrain(echo.chat(Stream.never, { timeout: 200 }))]
+    ]
+  for (const [kind, call] of kinds) {
+    it.live(`${kind}, while a connection is made`, () =>
+      leavesNothing(
+        Effect.gen(function* () {
+          const server = yield* TcpServer.make(TcpServer.silent)
+          const client = yield* Client.make({ endpoints: [server.address] })
+          const error = yield* Client.failure(call(client.echo))
+          assert.strictEqual(verdict(error), "NotSent: DeadlineExceeded by Us in Connecting")
+        })
+      )
+    )
+
+    it.live(`${kind}, in the queue`, () =>
+      leavesNothing(
+        Effect.gen(function* () {
+          const server = yield* Http2Server.make((s) => s.message())
+          const client = yield* Client.make({ endpoints: [server.address], connections: one, drain: 0 })
+          yield* client.echo.watch.replies(watch)
+          const error = yield* Client.failure(call(client.echo))
+          assert.strictEqual(verdict(error), "NotSent: DeadlineExceeded by Us in Queued")
+          assert.strictEqual(server.streams.length, 1)
+        })
+      )
+    )
+
+    it.live(`${kind}, before the headers`, () =>
+      leavesNothing(
+        Effect.gen(function* () {
+          const server = yield* Http2Server.make(() => {})
+          const client = yield* Client.make({ endpoints: [server.address] })
+          yield* Effect.orDie(client.cluster.awaitReady())
+          const error = yield* Client.failure(call(client.echo))
+          assert.strictEqual(verdict(error), "MaybeProcessed: DeadlineExceeded by Us in Sent")
+          yield* server.until("cancelled", (s) => s.streams[0]?.rst === constants.NGHTTP2_CANCEL)
+        })
+      )
+    )
+
+    for (const [far, script] of [
+      ["the headers", (s) => s.open()],
+      ["a message", (s) => s.message()]
+    ] satisfies ReadonlyArray<readonly [string, Http2Server.Script]>) {
+      it.live(`${kind}, after ${far}`, () =>
+        leavesNothing(
+          Effect.gen(function* () {
+            const server = yield* Http2Server.make(script)
+            const client = yield* Client.make({ endpoints: [server.address] })
+            yield* Effect.orDie(client.cluster.awaitReady())
+            const error = yield* Client.failure(call(client.echo))
+            assert.strictEqual(verdict(error), "Answered: DeadlineExceeded by Us in Receiving")
+            yield* server.until("cancelled", (s) => s.streams[0]?.rst === constants.NGHTTP2_CANCEL)
+          })
+        )
+      )
+    }
+  }
 })

@@ -119,7 +119,6 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
   }
 
   refused(error: ConnectError): void {
-    this.place = undefined
     const endpoint = error.endpoint === undefined ? {} : { endpoint: error.endpoint }
     this.fail(refusal(error), "NotSent", { cause: error, ...endpoint })
   }

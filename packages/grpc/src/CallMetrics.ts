@@ -18,6 +18,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
+import * as Pull from "effect/Pull"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Call } from "./Call.ts"
 import * as Channel from "./Channel.ts"
@@ -90,6 +92,15 @@ const durationOf = (method: string, target: string, code: number): Metric.Histog
     boundaries
   })
 
+/** Where the answers of a stream tell the status of their call: their reader may leave without having come to it. */
+export const told: unique symbol = Symbol.for("hawser/CallMetrics/told")
+
+/** Answers that tell the status of their call. */
+export interface Told {
+  /** `undefined` while there is none. */
+  readonly [told]?: (() => number | undefined) | undefined
+}
+
 /** Middleware that counts what passes. Belongs below retries: it sees attempts. */
 export const perAttempt =
   (metrics: CallMetrics) =>
@@ -105,7 +116,8 @@ export const perAttempt =
 /**
  * Middleware that times calls. Belongs outermost: it sees everything that a call waits for.
  *
- * **Details**: an interrupted call counts as `CANCELLED`, one that ends in a defect as `UNKNOWN`.
+ * **Details**: an interrupted call counts as `CANCELLED`, one that ends in a defect as `UNKNOWN`. A stream whose reader
+ * leaves early counts as `CANCELLED`, or by its status where that has come already.
  *
  * ```ts import.meta.vitest
  * import { Effect, Metric } from "effect"
@@ -130,10 +142,10 @@ export const perCall =
       const clock = fiber.getRef(Clock.Clock)
       const start = monotonicMillis(clock)
       let ended = false
-      return (exit: Exit.Exit<unknown, unknown>): undefined => {
+      return (exit: Exit.Exit<unknown, unknown>, code: number = codeOf(exit)): undefined => {
         if (ended) return
         ended = true
-        metrics.callEnded(path, codeOf(exit), (monotonicMillis(clock) - start) / 1000)
+        metrics.callEnded(path, code, (monotonicMillis(clock) - start) / 1000)
       }
     }
     return Channel.make<E, R>({
@@ -143,12 +155,22 @@ export const perCall =
       stream: (call) =>
         Effect.withFiber((fiber) => {
           const end = timed(call.method.path, fiber)
-          const opened = Effect.flatMap(self.stream(call), (replies) =>
-            Effect.as(
-              Effect.addFinalizer(() => Effect.sync(() => end(Exit.interrupt()))),
-              { ...replies, messages: Stream.onExit(replies.messages, (exit) => Effect.sync(() => end(exit))) }
+          const opened = Effect.flatMap(self.stream(call), (replies) => {
+            const code = (replies as Told)[told]
+            const left = Effect.sync(() => end(Exit.interrupt(), code?.()))
+            const messages = Stream.transformPull(replies.messages, (pull, scope) =>
+              Effect.as(
+                Scope.addFinalizer(scope, left),
+                Effect.onExitPrimitive(pull, (exit) =>
+                  exit._tag === "Failure" ? end(Pull.doneExitFromCause(exit.cause)) : undefined
+                )
+              )
             )
-          )
+            return Effect.as(
+              Effect.addFinalizer(() => left),
+              { ...replies, messages }
+            )
+          })
           return Effect.onExitPrimitive(opened, (exit) => (exit._tag === "Failure" ? end(exit) : undefined))
         })
     })

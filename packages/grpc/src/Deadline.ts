@@ -191,14 +191,15 @@ export interface IdleOptions {
 }
 
 /**
- * Fails a stream with `DeadlineExceeded` (phase `Receiving`, by `Us`, `Answered`) when no element comes for this long.
+ * Fails a stream with `DeadlineExceeded` by `Us` when no element comes for this long.
  *
  * **When to use**: on the messages of a stream that should never be quiet. Streams have no deadline of their own, and
  * one on the whole call would also end those that are well.
  *
  * **Details**: the time runs only while the reader waits for an element, and starts anew with each; so a slow reader is
- * not an idle stream. What feeds the stream is interrupted, which cancels the call. Throws an `OptionsError` for a limit
- * out of bounds.
+ * not an idle stream. What feeds the stream is interrupted, which cancels the call. The error says `MaybeProcessed` and
+ * `Sent` before the first element, for the server may not have answered; after it, `Answered` and `Receiving`. Throws an
+ * `OptionsError` for a limit out of bounds.
  *
  * **Gotchas**: on the stream of a client's plain method, the wait for the first element includes that for a connection
  * and for the headers. On the `messages` of `.replies`, it begins after them.
@@ -226,14 +227,22 @@ export const idle = (
 ): (<A, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E | RpcError.RpcError, R>) => {
   const millis = millisOf(duration)
   if (!isMillis(millis)) throw broken("idle", "a duration above 0, at most 24 days", duration)
-  const orElse = () =>
-    Effect.fail(
-      RpcError.of(
-        options?.method ?? "",
-        { _tag: "DeadlineExceeded", details: `No message for ${millis} ms`, phase: "Receiving", by: "Us" },
-        "Answered"
-      )
-    )
+  const quiet = (phase: RpcError.Phase, progress: RpcError.Progress) =>
+    Effect.suspend(() => {
+      const reason = { _tag: "DeadlineExceeded", details: `No message for ${millis} ms`, phase, by: "Us" } as const
+      return Effect.fail(RpcError.of(options?.method ?? "", reason, progress))
+    })
+  const before = quiet("Sent", "MaybeProcessed")
+  const after = quiet("Receiving", "Answered")
   return (self) =>
-    Stream.transformPull(self, (pull) => Effect.succeed(Effect.timeoutOrElse(pull, { duration: millis, orElse })))
+    Stream.transformPull(self, (pull) =>
+      Effect.sync(() => {
+        let answered = false
+        const noted = Effect.map(pull, (elements) => {
+          answered = true
+          return elements
+        })
+        return Effect.timeoutOrElse(noted, { duration: millis, orElse: () => (answered ? after : before) })
+      })
+    )
 }

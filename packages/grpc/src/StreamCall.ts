@@ -9,14 +9,16 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import type { SchedulerDispatcher } from "effect/Scheduler"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { BridgeCall, type BridgeOptions } from "./BridgeCall.ts"
 import type { Call, Replies } from "./Call.ts"
+import * as CallMetrics from "./CallMetrics.ts"
 import type { Wire } from "./Connection.ts"
 import * as Metadata from "./Metadata.ts"
-import type { RpcError } from "./RpcError.ts"
+import { of, type Progress, type RpcError } from "./RpcError.ts"
 
 /**
  * So many answers at most wait here for their reader; what follows waits in the flow-control window of HTTP/2.
@@ -35,8 +37,9 @@ type Batch<O> = Effect.Effect<readonly [O, ...Array<O>], RpcError | Cause.Done>
 /**
  * Opens a stream: ends at the response headers, or where the call ends without any. The scope holds the call.
  *
- * **Details**: requests are run in a fiber of the scope, from the permit on. If it fails, the call is cancelled
- * and fails with the stream's own cause.
+ * **Details**: requests are run in a fiber of the scope, from the permit on, until the call ends. If it fails, the call is
+ * cancelled and fails with the stream's own cause. A reader whose scope closes gets a `Cancelled`, for what came is not
+ * all. The messages are run once: a second run is a `FailedPrecondition`, and leaves the first alone.
  */
 export const open = <I, O>(
   call: Call<I, O>,
@@ -47,16 +50,33 @@ export const open = <I, O>(
       const scope = yield* Effect.scope
       const stream = new StreamCall<I, O>(call, options)
       yield* Effect.addFinalizer(() => Effect.sync(() => stream.interrupt()))
-      if (call.requests !== undefined) yield* Effect.forkIn(stream.write(call.requests), scope)
+      if (call.requests !== undefined) stream.writer = yield* Effect.forkIn(stream.write(call.requests), scope)
       stream.begin()
       yield* restore(Deferred.await(stream.opened))
       return stream.replies()
     })
   )
 
+/** Messages that are run once: a second run would have a part of those of the first. */
+export const once = <A, E>(
+  path: string,
+  connection: string | undefined,
+  messages: Stream.Stream<A, E>
+): Stream.Stream<A, E | RpcError> => {
+  let begun = false
+  return Stream.suspend((): Stream.Stream<A, E | RpcError> => {
+    const details = "The messages of a call can be run only once"
+    if (begun) return Stream.fail(of(path, { _tag: "FailedPrecondition", details }, "Answered", { connection }))
+    begun = true
+    return messages
+  })
+}
+
 class StreamCall<I, O> extends BridgeCall<I, O> {
   /** Done at the headers, or at the end where there are none. */
   readonly opened = Deferred.makeUnsafe<void, RpcError>()
+  /** Runs the requests. */
+  writer: Fiber.Fiber<void> | undefined = undefined
   private readonly onWire = Deferred.makeUnsafe<Wire>()
   private readonly trailers = Deferred.makeUnsafe<Metadata.Metadata>()
   private buffer: Array<Uint8Array> = []
@@ -64,6 +84,7 @@ class StreamCall<I, O> extends BridgeCall<I, O> {
   private waking = false
   private dispatcher: SchedulerDispatcher | undefined = undefined
   private end: End | undefined = undefined
+  private code: number | undefined = undefined
   private reader: ((batch: Batch<O>) => void) | undefined = undefined
   private readonly request: Uint8Array | undefined = undefined
 
@@ -81,19 +102,21 @@ class StreamCall<I, O> extends BridgeCall<I, O> {
     if (!this.done) this.borrow()
   }
 
-  replies(): Replies<O, RpcError> {
+  replies(): Replies<O, RpcError> & CallMetrics.Told {
+    const read = Stream.ensuring(
+      Stream.fromPull(Effect.succeed(this.pull)),
+      Effect.sync(() => this.interrupt())
+    )
     return {
-      messages: Stream.ensuring(
-        Stream.fromPull(Effect.succeed(this.pull)),
-        Effect.sync(() => this.interrupt())
-      ),
+      [CallMetrics.told]: () => this.code,
+      messages: once(this.path, this.lease?.id, read),
       headers: this.headers ?? Metadata.empty,
       trailers: Deferred.await(this.trailers),
       connection: this.lease?.id ?? ""
     }
   }
 
-  /** Sends the requests, one by one. */
+  /** Sends the requests, one by one. Interrupted with the end of the call. */
   write(input: Stream.Stream<I, unknown>): Effect.Effect<void> {
     const each = (wire: Wire) => (message: I) =>
       Effect.callback<void>((resume) => {
@@ -102,14 +125,9 @@ class StreamCall<I, O> extends BridgeCall<I, O> {
       })
     return Effect.flatMap(Deferred.await(this.onWire), (wire) =>
       Effect.matchCause(Stream.runForEach(input, each(wire)), {
-        onFailure: (cause) => {
-          if (this.done || Cause.hasInterruptsOnly(cause)) return
-          // The caller's own error: the channel does not know its type, the client does.
-          this.giveUp(Exit.failCause(cause as Cause.Cause<never>))
-        },
-        onSuccess: () => {
-          if (!this.done) wire.end()
-        }
+        // The caller's own error: the channel does not know its type, the client does.
+        onFailure: (cause) => this.giveUp(Exit.failCause(cause as Cause.Cause<never>)),
+        onSuccess: () => wire.end()
       })
     )
   }
@@ -142,17 +160,22 @@ class StreamCall<I, O> extends BridgeCall<I, O> {
   }
 
   protected succeeded(trailers: Metadata.Metadata): void {
+    this.code = 0
     Deferred.doneUnsafe(this.trailers, Exit.succeed(trailers))
     this.settle(finished)
   }
 
   protected failed(error: RpcError): void {
+    this.code = error.code
     Deferred.doneUnsafe(this.trailers, Exit.succeed(error.metadata ?? Metadata.empty))
     this.settle(Exit.fail(error))
   }
 
+  /** Fails: a reader must not take it for the end of the messages. */
   override interrupt(): void {
-    if (!this.done) this.giveUp(finished)
+    const sent: Progress = this.wire === undefined ? "NotSent" : "MaybeProcessed"
+    const progress = this.headers === undefined ? sent : "Answered"
+    this.stop({ _tag: "Cancelled", details: "Its scope was closed, or its reader has left" }, progress)
   }
 
   private giveUp(end: End): void {
@@ -165,6 +188,7 @@ class StreamCall<I, O> extends BridgeCall<I, O> {
     this.end = end
     Deferred.doneUnsafe(this.opened, end === finished ? Exit.void : (end as Exit.Exit<never, RpcError>))
     this.deliver()
+    this.writer?.interruptUnsafe()
   }
 
   /** In the next turn of the reader's own scheduler. */
@@ -188,9 +212,6 @@ class StreamCall<I, O> extends BridgeCall<I, O> {
   private readonly next: Batch<O> = Effect.callback((resume) => {
     this.reader = resume
     this.deliver()
-    return Effect.sync(() => {
-      this.reader = undefined
-    })
   })
 
   /** Hands what is there to the reader, if there is one. */
@@ -212,7 +233,7 @@ class StreamCall<I, O> extends BridgeCall<I, O> {
       // It may have ended well before it was read.
       if (this.done) this.fail(reason, "Answered", { cause })
       else this.stop(reason, "Answered", { cause })
-      return reader(this.end!)
+      if (messages.length === 0) return reader(this.end!)
     }
     reader(Effect.succeed(messages as [O, ...Array<O>]))
     this.ask()

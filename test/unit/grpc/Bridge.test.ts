@@ -1,62 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Borrow } from "@hawser/core/Borrow"
-import type { ConnectError } from "@hawser/core/ConnectError"
-import { makeUnsafe } from "@hawser/core/Endpoint"
-import type { Lease } from "@hawser/core/Lease"
 import { type Call, Metadata, type RpcError, Status } from "@hawser/grpc"
-import * as Bridge from "@hawser/grpc/Bridge"
-import type { CallListener, Connection, StartOptions } from "@hawser/grpc/Connection"
 import { Effect, Exit, Fiber, Result } from "effect"
 import { call } from "../../support/channels.ts"
+import { ScriptedWire, type ScriptedWireOptions } from "../../support/grpc/ScriptedWire.ts"
 
 const trailers = Metadata.fromRecord({ "x-where": "trailers" })
 
-/** A bridge over a queue and a wire that write down what they are told. */
-const setup = (options: { readonly maxSendBytes?: number; readonly broken?: boolean } = {}) => {
-  const log: Array<string> = []
-  const time = { now: 0 }
-  let borrow: Borrow<Connection, ConnectError> | undefined
-  let listener: CallListener | undefined
-  let started: StartOptions | undefined
-  const connection: Connection = {
-    peer: "a:1",
-    start: (start, from) => {
-      if (options.broken === true) throw new Error("no stream")
-      started = start
-      listener = from
-      log.push("start")
-      return {
-        send: (bytes) => log.push(`send ${bytes.length}`),
-        end: () => log.push("end"),
-        read: () => log.push("read"),
-        cancel: () => log.push("cancel")
-      }
-    }
-  }
-  const lease: Lease<Connection> = {
-    _tag: "Lease",
-    connection,
-    endpoint: makeUnsafe({ addresses: ["a:1"] }),
-    id: "a:1#7",
-    get startedAt() {
-      return time.now
-    },
-    responded: () => {},
-    release: (outcome) => log.push(`release ${outcome}`),
-    observe: () => {}
-  }
-  const channel = Bridge.make({
-    borrowUnsafe: (asked) => {
-      borrow = asked
-      log.push("queue")
-      return { leave: () => log.push("leave") }
-    },
-    maxSendBytes: options.maxSendBytes ?? 100,
-    now: () => time.now
-  })
+const setup = (options?: ScriptedWireOptions) => {
+  const wire = new ScriptedWire(options)
   const begin = (one: Call.Call<string, string>) =>
-    Effect.forkChild(Effect.result(channel.unary(one)), { startImmediately: true })
-  const grant = () => borrow!.granted(lease)
+    Effect.forkChild(Effect.result(wire.channel.unary(one)), { startImmediately: true })
   /** The error of a call that has ended. */
   const failed = (fiber: Fiber.Fiber<Result.Result<unknown, RpcError.RpcError>>) =>
     Effect.map(Fiber.join(fiber), (result) => {
@@ -65,13 +18,13 @@ const setup = (options: { readonly maxSendBytes?: number; readonly broken?: bool
     })
   return {
     begin,
-    borrow: () => borrow!,
+    borrow: () => wire.borrow!,
     failed,
-    grant,
-    listener: () => listener!,
-    log,
-    started: () => started!,
-    time
+    grant: () => wire.grant(),
+    listener: () => wire.listener!,
+    log: wire.log,
+    started: () => wire.started!,
+    wire
   }
 }
 
@@ -100,6 +53,9 @@ describe("the bridge", () => {
         { affinity: said.affinity, avoid: said.avoid, deadline: 5_000, priority: 2, waitForReady: true }
       )
       assert.strictEqual(method, one.method.path)
+      const plain = setup()
+      yield* plain.begin(call())
+      assert.strictEqual(plain.borrow().deadline, Infinity)
       grant()
       assert.strictEqual(started().path, one.method.path)
       assert.strictEqual(started().metadata, said.metadata)
@@ -127,11 +83,11 @@ describe("the bridge", () => {
 
   it.effect("says of a failure who had the call, how long it waited, and what came with it", () =>
     Effect.gen(function* () {
-      const { begin, failed, grant, listener, log, time } = setup()
+      const { begin, failed, grant, listener, log, wire } = setup()
       const fiber = yield* begin(call({ attempt: 2 }))
-      time.now = 40
+      wire.now = 40
       grant()
-      const startedAt = time.now
+      const startedAt = wire.now
       listener().onStatus(5, "gone", trailers, "Answered")
       const error = yield* failed(fiber)
       assert.strictEqual(verdict(error), "Answered: NotFound")
@@ -143,6 +99,44 @@ describe("the bridge", () => {
         metadata: trailers
       })
       assert.deepStrictEqual(log, [...sent, "release Success"])
+    })
+  )
+
+  it.effect.each([
+    ["Connecting", "NotSent", false],
+    ["Sent", "MaybeProcessed", false],
+    ["Receiving", "Answered", true]
+  ] as const)("says of a deadline that it was spent on: %s", ([phase, progress, headers]) =>
+    Effect.gen(function* () {
+      const { begin, failed, grant, listener } = setup()
+      const fiber = yield* begin(call())
+      grant()
+      if (headers) listener().onHeaders(Metadata.empty)
+      listener().onStatus(4, "", Metadata.empty, progress)
+      const error = yield* failed(fiber)
+      assert.deepInclude(error.reason, { _tag: "DeadlineExceeded", phase })
+      assert.strictEqual(error.progress, progress)
+    })
+  )
+
+  it.effect("returns the permit before the caller goes on, however it ends", () =>
+    Effect.gen(function* () {
+      const ends: ReadonlyArray<readonly [string, (wire: ScriptedWire) => void]> = [
+        ["release Success", ({ listener }) => listener!.onStatus(5, "", trailers, "Answered")],
+        ["release Failure", ({ listener }) => listener!.onStatus(14, "", trailers, "MaybeProcessed")],
+        ["release Neutral", ({ borrow }) => borrow!.lost!()],
+        ["release Success", (wire) => (wire.receive("a"), wire.listener!.onStatus(0, "", trailers, "Answered"))],
+        ["release Success", (wire) => wire.receive("a", "b")]
+      ]
+      for (const [released, end] of ends) {
+        const { begin, grant, log, wire } = setup()
+        const fiber = yield* begin(call({ resend: again }))
+        fiber.addObserver(() => log.push("over"))
+        grant()
+        end(wire)
+        yield* Fiber.await(fiber)
+        assert.deepStrictEqual(log.slice(-2), [released, "over"])
+      }
     })
   )
 
@@ -218,9 +212,14 @@ describe("the bridge", () => {
   describe("takes no permit for", () => {
     it.effect("a request above the limit, to the byte", () =>
       Effect.gen(function* () {
-        const { begin, failed, log } = setup({ maxSendBytes: 2 })
+        const { begin, failed, log, wire } = setup({ maxSendBytes: 2 })
+        wire.now = 40
         const error = yield* failed(yield* begin(call()))
         assert.strictEqual(verdict(error), "NotSent: ResourceExhausted")
+        assert.deepInclude(error.reason, { by: "Us" })
+        assert.include(error.reason.details, "3 bytes")
+        // It never waited.
+        assert.strictEqual(error.waitedMillis, 0)
         assert.deepStrictEqual(log, [])
         const enough = setup({ maxSendBytes: 3 })
         yield* enough.begin(call())
@@ -279,8 +278,10 @@ describe("the bridge", () => {
       const silent = setup()
       const none = yield* silent.begin(call())
       silent.grant()
-      silent.listener().onStatus(0, "", Metadata.empty, "Answered")
-      assert.strictEqual(verdict(yield* silent.failed(none)), "Answered: Internal")
+      silent.listener().onStatus(0, "OK", Metadata.empty, "Answered")
+      const error = yield* silent.failed(none)
+      assert.strictEqual(verdict(error), "Answered: Internal")
+      assert.strictEqual(error.reason.details, "Status OK without an answer")
 
       const { begin, failed, grant, listener, log } = setup()
       const one = call()

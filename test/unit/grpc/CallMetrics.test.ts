@@ -165,13 +165,15 @@ describe("CallMetrics.perCall of a stream", () => {
 
   /** A channel whose streams give these messages, or fail to open, and what its calls were counted as. */
   const counted = Effect.fnUntraced(function* (
-    messages: Stream.Stream<unknown, RpcError.RpcError> | RpcError.RpcError | Effect.Effect<never>
+    messages: Stream.Stream<unknown, RpcError.RpcError> | RpcError.RpcError | Effect.Effect<never>,
+    told?: () => number | undefined
   ) {
     const metrics = yield* metricsOf("greeter")
     const base = Channel.make<RpcError.RpcError>({
       stream: <_I, O>() =>
         Stream.isStream(messages)
           ? Effect.succeed({
+              [CallMetrics.told]: told,
               messages: messages as Stream.Stream<O, RpcError.RpcError>,
               headers: Metadata.empty,
               trailers: Effect.succeed(Metadata.empty),
@@ -218,21 +220,54 @@ describe("CallMetrics.perCall of a stream", () => {
     )
   )
 
-  it.effect("counts it once when its reader leaves early", () =>
+  it.effect.each<readonly [string, undefined | (() => number | undefined)]>([
+    ["CANCELLED", undefined],
+    ["CANCELLED", () => undefined],
+    ["OK", () => 0],
+    ["NOT_FOUND", () => 5]
+  ])("counts it once as %s when its reader leaves early and the channel told %o", ([status, told]) =>
+    isolated(
+      Effect.gen(function* () {
+        const { channel, statuses } = yield* counted(Stream.forever(Stream.make(1)), told)
+        const read = Effect.gen(function* () {
+          const { messages } = yield* channel.stream(call())
+          yield* TestClock.adjust("1 second")
+          yield* Stream.runDrain(Stream.take(messages, 1))
+          assert.deepStrictEqual(yield* statuses, [[status, 1, 1]])
+          yield* TestClock.adjust("1 second")
+        })
+        yield* Effect.scoped(read)
+        assert.deepStrictEqual(yield* statuses, [[status, 1, 1]])
+      })
+    )
+  )
+
+  it.effect("asks for the status when its reader leaves, before the call is cancelled for it", () =>
+    isolated(
+      Effect.gen(function* () {
+        let code: number | undefined
+        const ended = Stream.ensuring(
+          Stream.forever(Stream.make(1)),
+          Effect.sync(() => (code = 13))
+        )
+        const { channel, statuses } = yield* counted(ended, () => code)
+        const read = Effect.flatMap(channel.stream(call()), ({ messages }) => Stream.runDrain(Stream.take(messages, 1)))
+        yield* Effect.scoped(read)
+        assert.strictEqual(code, 13)
+        assert.deepStrictEqual(yield* statuses, [["CANCELLED", 1, 0]])
+      })
+    )
+  )
+
+  it.effect("counts it as CANCELLED when its reader fails, whatever with", () =>
     isolated(
       Effect.gen(function* () {
         const { channel, statuses } = yield* counted(Stream.forever(Stream.make(1)))
-        const read = Effect.gen(function* () {
-          const { messages } = yield* channel.stream(call())
-          yield* Stream.runDrain(Stream.take(messages, 1))
-          return yield* statuses
-        })
-        const before = yield* Effect.scoped(read)
-        assert.deepStrictEqual(
-          before.map(([, count]) => count),
-          [1]
+        const read = Effect.flatMap(channel.stream(call()), ({ messages }) =>
+          Stream.runForEach(messages, () => Effect.die("bug"))
         )
-        assert.deepStrictEqual(yield* statuses, before)
+        yield* Effect.exit(Effect.scoped(read))
+        assert.deepStrictEqual(yield* statuses, [["CANCELLED", 1, 0]])
       })
     )
   )

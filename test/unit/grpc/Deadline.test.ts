@@ -193,6 +193,25 @@ describe("idle", () => {
     })
   )
 
+  it.effect("does not claim an answer before the first element, in any run of the stream", () =>
+    Effect.gen(function* () {
+      let runs = 0
+      const once = Stream.suspend(() => (runs++ === 0 ? Stream.concat(Stream.make(1), Stream.never) : Stream.never))
+      const limited = once.pipe(Deadline.idle("1 second"))
+      for (const [phase, progress] of [
+        ["Receiving", "Answered"],
+        ["Sent", "MaybeProcessed"]
+      ] as const) {
+        const { fiber } = yield* collect(limited)
+        yield* TestClock.adjust("1 second")
+        const error = yield* Effect.flip(Effect.flatten(Fiber.join(fiber)))
+        assert.deepInclude(error.reason, { _tag: "DeadlineExceeded", phase, by: "Us" })
+        assert.strictEqual(error.progress, progress)
+        assert.isFalse(error.isUnsent)
+      }
+    })
+  )
+
   it.effect("names the method that it is told", () =>
     Effect.gen(function* () {
       const method = "/demo.Greeter/Watch"
