@@ -25,7 +25,16 @@ import type { Call } from "./Call.ts"
 import * as Channel from "./Channel.ts"
 import * as RpcError from "./RpcError.ts"
 
-/** Upper bounds of the histogram's buckets in seconds, as gRFC A66 has them. */
+/**
+ * Upper bounds of the histogram's buckets in seconds, as gRFC A66 has them.
+ *
+ * ```ts import.meta.vitest
+ * import { CallMetrics } from "@hawser/grpc"
+ *
+ * CallMetrics.boundaries.length // => 41
+ * CallMetrics.maxMethods // => 1000
+ * ```
+ */
 export const boundaries: ReadonlyArray<number> = [
   0, 0.00001, 0.00005, 0.0001, 0.0003, 0.0006, 0.0008, 0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.008, 0.01, 0.013,
   0.016, 0.02, 0.025, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8, 1, 2, 5, 10,
@@ -92,7 +101,37 @@ const durationOf = (method: string, target: string, code: number): Metric.Histog
     boundaries
   })
 
-/** Where the answers of a stream tell the status of their call: their reader may leave without having come to it. */
+/**
+ * Where the answers of a stream tell the status of their call: their reader may leave without having come to it.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect, Metric, Stream } from "effect"
+ * import { Call, CallMetrics, Channel, Metadata } from "@hawser/grpc"
+ *
+ * const base = Channel.make({
+ *   stream: ({ method }) =>
+ *     Effect.succeed({
+ *       [CallMetrics.told]: () => 5,
+ *       messages: Stream.forever(Stream.sync(() => method.decode(Buffer.from("hi")))),
+ *       headers: Metadata.empty,
+ *       trailers: Effect.succeed(Metadata.empty),
+ *       connection: "here#1"
+ *     })
+ * })
+ * const method = { path: "/demo.Greeter/Watch", kind: "serverStreaming", idempotency: "Unknown" } as const
+ * const call = Call.make({ ...method, encode: (text: string) => Buffer.from(text), decode: String }, "ada")
+ * const program = Effect.gen(function*() {
+ *   const metrics = CallMetrics.make("greeter", yield* Effect.context())
+ *   const channel = base.pipe(CallMetrics.perAttempt(metrics), CallMetrics.perCall(metrics))
+ *   const { messages } = yield* channel.stream(call)
+ *   yield* Stream.runDrain(Stream.take(messages, 1))
+ *   const all = yield* Metric.snapshot
+ *   return all.map((metric) => metric.attributes?.["grpc.status"] ?? metric.id)
+ * })
+ * const isolated = Effect.provideService(Effect.scoped(program), Metric.MetricRegistry, new Map())
+ * Effect.runSync(isolated) // => ["grpc.client.attempt.started", "NOT_FOUND"]
+ * ```
+ */
 export const told: unique symbol = Symbol.for("hawser/CallMetrics/told")
 
 /** Answers that tell the status of their call. */

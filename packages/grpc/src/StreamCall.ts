@@ -197,9 +197,9 @@ class StreamCall<I, O> extends BridgeCall<I, O> {
     this.deliver()
   }
 
-  /** Asks for one more message while there is room for it. */
+  /** Asks for one more message. Not called while there is no room for it. */
   private ask(): void {
-    if (this.done || this.reading || this.buffer.length >= window) return
+    if (this.done || this.reading) return
     this.reading = true
     this.wire?.read()
   }

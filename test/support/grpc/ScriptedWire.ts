@@ -48,15 +48,12 @@ export class ScriptedWire {
         return wire
       }
     }
-    const now = () => this.now
     this.lease = {
       _tag: "Lease",
       connection,
       endpoint: makeUnsafe({ addresses: ["a:1"] }),
       id: "a:1#7",
-      get startedAt() {
-        return now()
-      },
+      startedAt: 0,
       responded: () => this.note("responded"),
       release: (outcome) => this.note(`release ${outcome}`),
       observe: () => {}
@@ -68,13 +65,13 @@ export class ScriptedWire {
         return { leave: () => this.note("leave") }
       },
       maxSendBytes: options.maxSendBytes ?? 100,
-      now
+      now: () => this.now
     })
   }
 
   /** Gives the call its permit. */
   grant(): void {
-    this.borrow!.granted(this.lease)
+    this.borrow!.granted({ ...this.lease, startedAt: this.now })
   }
 
   /** Messages from the server, all in one turn. */

@@ -87,7 +87,7 @@ describe("the bridge", () => {
       const fiber = yield* begin(call({ attempt: 2 }))
       wire.now = 40
       grant()
-      const startedAt = wire.now
+      wire.now = 90
       listener().onStatus(5, "gone", trailers, "Answered")
       const error = yield* failed(fiber)
       assert.strictEqual(verdict(error), "Answered: NotFound")
@@ -95,7 +95,7 @@ describe("the bridge", () => {
         attempts: 2,
         endpoint: "a:1",
         connection: "a:1#7",
-        waitedMillis: startedAt,
+        waitedMillis: 40,
         metadata: trailers
       })
       assert.deepStrictEqual(log, [...sent, "release Success"])
@@ -192,7 +192,9 @@ describe("the bridge", () => {
         assert.deepStrictEqual(log, sent)
         listener().onMessage(Buffer.from("hi"))
         listener().onStatus(0, "", Metadata.empty, "Answered")
-        assert.strictEqual((yield* Effect.fromResult(yield* Fiber.join(fiber))).message, "hi")
+        const { headers, message } = yield* Effect.fromResult(yield* Fiber.join(fiber))
+        assert.strictEqual(message, "hi")
+        assert.strictEqual(headers, Metadata.empty)
       })
     )
 

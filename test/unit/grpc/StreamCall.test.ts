@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConnectError } from "@hawser/core/ConnectError"
-import { Call, CallMetrics, Metadata, Method, RpcError } from "@hawser/grpc"
+import { Call, CallMetrics, Metadata, type Method, RpcError } from "@hawser/grpc"
 import * as StreamCall from "@hawser/grpc/StreamCall"
 import { Cause, Data, Deferred, Effect, Exit, Fiber, Scheduler, Scope, Stream } from "effect"
 import { ScriptedWire, type ScriptedWireOptions } from "../../support/grpc/ScriptedWire.ts"
@@ -109,6 +109,11 @@ describe("a stream of answers", () => {
       assert.strictEqual(wire.count("read"), StreamCall.window)
       assert.lengthOf(yield* pull, StreamCall.window)
       assert.strictEqual(wire.count("read"), StreamCall.window + 1)
+      wire.receive("next")
+      assert.strictEqual(wire.count("read"), StreamCall.window + 2)
+      // One is asked for already.
+      assert.lengthOf(yield* pull, 1)
+      assert.strictEqual(wire.count("read"), StreamCall.window + 2)
     })
   )
 
@@ -174,6 +179,7 @@ describe("a stream of answers", () => {
       assert.strictEqual(wire.log.at(-1), "release Success")
       assert.strictEqual(yield* replies.trailers, trailers)
       assert.strictEqual(code(), 0)
+      wire.listener!.onMessage(Buffer.from("late"))
       assert.deepStrictEqual(yield* pull, ["a", "b"])
       assert.isTrue(isDone(yield* Effect.exit(pull)))
       yield* close
