@@ -14,7 +14,26 @@ import { of, type RpcError } from "./RpcError.ts"
 import * as StreamCall from "./StreamCall.ts"
 import * as UnaryCall from "./UnaryCall.ts"
 
-/** The innermost channel: borrows a connection and sends. */
+/**
+ * The innermost channel: borrows a connection and sends.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { ConnectError } from "@hawser/core"
+ * import { Bridge, Call } from "@hawser/grpc"
+ *
+ * // A queue that is full.
+ * const full = new ConnectError.ConnectError({
+ *   reason: { _tag: "Saturated", by: "QueueLength", waiting: 9, on: "Permit" }
+ * })
+ * const channel = Bridge.make({ borrowUnsafe: (call) => void call.refused(full), maxSendBytes: 1_024, now: () => 0 })
+ * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+ * const call = Call.make({ path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown", ...codec }, "ada")
+ * const { progress, reason } = Effect.runSync(Effect.flip(channel.unary(call)))
+ * reason._tag // => "ResourceExhausted"
+ * progress // => "NotSent"
+ * ```
+ */
 export const make = (options: BridgeOptions): Channel.Channel =>
   Channel.make<RpcError>({
     unary: (call) =>

@@ -24,20 +24,69 @@ export {
    * No deadline, on purpose: for a call (`{ timeout: Deadline.none }`) or as a default (`withDefault`).
    *
    * **Gotchas**: it takes away the default only, never the ambient deadline of `within`.
+   *
+   * ```ts import.meta.vitest
+   * import { Effect } from "effect"
+   * import { Call, Channel, Deadline } from "@hawser/grpc"
+   *
+   * const base = Channel.make({ unary: ({ deadline = 0 }) => Effect.die(deadline < Infinity) })
+   * const channel = base.pipe(Deadline.withDefault(Deadline.none))
+   * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+   * const call = Call.make({ path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown", ...codec }, "ada")
+   * const isLimited = Effect.catchDefect(channel.unary(call), Effect.succeed)
+   * Effect.runSync(isLimited) // => false
+   * Effect.runSync(Deadline.within(isLimited, "1 second")) // => true
+   * ```
    */
   none
 }
 
-/** The longest time that can be asked for: 24 days. Timers of Node end soon after. */
+/**
+ * The longest time that can be asked for: 24 days. Timers of Node end soon after.
+ *
+ * ```ts import.meta.vitest
+ * import { Deadline } from "@hawser/grpc"
+ *
+ * Deadline.isMillis(Deadline.maxMillis) // => true
+ * Deadline.isMillis(Deadline.maxMillis + 1) // => false
+ * Deadline.isMillis(0) // => false
+ * Deadline.isMillis(NaN) // => false
+ * ```
+ */
 export const maxMillis = 24 * 86_400_000
 
-/** The default for unary calls in `Grpc.layer`. */
+/**
+ * The default for unary calls in `Grpc.layer`.
+ *
+ * ```ts import.meta.vitest
+ * import { Duration } from "effect"
+ * import { Deadline } from "@hawser/grpc"
+ *
+ * Duration.toSeconds(Deadline.unary) // => 15
+ * ```
+ */
 export const unary: Duration.Duration = Duration.seconds(15)
 
 // Monotonic milliseconds.
 const Ambient = Context.Reference<number>("hawser/Deadline", { defaultValue: () => Infinity })
 
-/** Monotonic milliseconds now, on the fiber's clock: what deadlines are measured on. */
+/**
+ * Monotonic milliseconds now, on the fiber's clock: what deadlines are measured on.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { TestClock } from "effect/testing"
+ * import { Deadline } from "@hawser/grpc"
+ *
+ * const now = Effect.withFiber((fiber) => Effect.succeed(Deadline.nowUnsafe(fiber)))
+ * const program = Effect.gen(function*() {
+ *   const before = yield* now
+ *   yield* TestClock.adjust("200 millis")
+ *   return (yield* now) - before
+ * })
+ * await Effect.runPromise(Effect.provide(program, TestClock.layer())) // => 200
+ * ```
+ */
 export const nowUnsafe = (fiber: Fiber.Fiber<unknown, unknown>): number => monotonicMillis(fiber.getRef(Clock.Clock))
 
 const units: ReadonlySet<string> = new Set([
@@ -55,6 +104,14 @@ const units: ReadonlySet<string> = new Set([
  * The milliseconds of any duration input; NaN for what is none.
  *
  * **Gotchas**: `Duration.fromInput` takes NaN, `{}` and `{ second: 5 }` for zero; this does not.
+ *
+ * ```ts import.meta.vitest
+ * import { Deadline } from "@hawser/grpc"
+ *
+ * Deadline.millisOf("2 seconds") // => 2_000
+ * Deadline.millisOf({ minutes: 1, seconds: 30 }) // => 90_000
+ * Deadline.millisOf({ second: 5 }) // => NaN
+ * ```
  */
 export const millisOf = (input: unknown): number => {
   if (typeof input === "number") return input
@@ -73,7 +130,18 @@ export const millisOf = (input: unknown): number => {
 /** Whether it is a time that a call can be given: above 0, at most 24 days. */
 export const isMillis = (millis: number): boolean => millis > 0 && millis <= maxMillis
 
-/** The rule that `isMillis` stands for, in words. */
+/**
+ * The rule that `isMillis` stands for, in words.
+ *
+ * ```ts import.meta.vitest
+ * import { Deadline } from "@hawser/grpc"
+ *
+ * const problem = (input: unknown) =>
+ *   Deadline.isMillis(Deadline.millisOf(input)) ? undefined : `expected ${Deadline.rule}`
+ * problem("1 second") // => undefined
+ * problem("soon") // => "expected a duration above 0, at most 24 days, or Deadline.none"
+ * ```
+ */
 export const rule = "a duration above 0, at most 24 days, or Deadline.none"
 
 /**
@@ -119,7 +187,20 @@ const broken = (path: string, ruled: string, value: unknown): OptionsError => {
   return new OptionsError({ issues: issues.list })
 }
 
-/** The ambient deadline in monotonic milliseconds; `Infinity` where there is none. */
+/**
+ * The ambient deadline in monotonic milliseconds; `Infinity` where there is none.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Deadline } from "@hawser/grpc"
+ *
+ * Effect.runSync(Deadline.current) // => Infinity
+ * const inner = Deadline.within(Deadline.current, "1 hour")
+ * const both = Deadline.within(Effect.all([Deadline.current, inner]), "1 second")
+ * const [outer, nested] = Effect.runSync(both)
+ * nested === outer // => true
+ * ```
+ */
 export const current: Effect.Effect<number> = Effect.withFiberSucceed((fiber) => fiber.getRef(Ambient))
 
 /** What is left of the ambient deadline: zero when it has passed, infinite where there is none. */
