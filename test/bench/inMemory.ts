@@ -59,8 +59,8 @@ export const connector =
       },
       limit: () => permits,
       heardAt: () => performance.now(),
-      ended: Effect.never,
-      subscribe: () => () => {}
+      ended: () => undefined,
+      listen: () => {}
     })
 
 /** A client with everything that `Grpc.layer` puts around a call by default, over such connections. */

@@ -11,7 +11,9 @@ import * as certificate from "../support/grpc/certificate.ts"
 import * as EchoServer from "../support/grpc/EchoServer.ts"
 import { eventually, leavesNothing } from "../support/grpc/eventually.ts"
 import * as Http2Server from "../support/grpc/Http2Server.ts"
+import { untilEnded } from "../support/grpc/sessionEnd.ts"
 import * as TcpServer from "../support/grpc/TcpServer.ts"
+import { AsyncLocalStorage } from "node:async_hooks"
 
 const options = {
   "grpc.use_local_subchannel_pool": 1,
@@ -241,11 +243,30 @@ describe("a session of the adapter", () => {
   }
 })
 
+describe("a dial of the adapter", () => {
+  it.live("leaves nothing of its caller's context with the connection", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* EchoServer.make()
+        const storage = new AsyncLocalStorage<string>()
+        const seen: Array<string | undefined> = []
+        storage.enterWith("a request")
+        const session = yield* dial(server.address)
+        session.listen(() => seen.push(storage.getStore()))
+        server.goaway()
+        yield* eventually("ended", () => session.ended() !== undefined)
+        storage.disable()
+        assert.deepStrictEqual(seen, [undefined])
+      })
+    )
+  )
+})
+
 describe("the end of a session of the adapter", () => {
   const listener = { onHeaders: () => {}, onMessage: () => {} }
   interface Inside {
     readonly calls: ReadonlySet<unknown>
-    readonly sockets: { readonly sockets: ReadonlySet<unknown> }
+    readonly sockets: { readonly sockets: ReadonlyArray<unknown> }
   }
   const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length
 
@@ -265,9 +286,9 @@ describe("the end of a session of the adapter", () => {
         wire.end()
         yield* server.until("running", (s) => s.running === 1)
         assert.strictEqual(inside.calls.size, 1)
-        assert.strictEqual(inside.sockets.sockets.size, 1)
+        assert.strictEqual(inside.sockets.sockets.length, 1)
         yield* Scope.close(scope, Exit.void)
-        assert.strictEqual(inside.sockets.sockets.size, 0)
+        assert.strictEqual(inside.sockets.sockets.length, 0)
         assert.strictEqual(code, 14)
         assert.strictEqual(inside.calls.size, 0)
       })
@@ -358,9 +379,10 @@ describe("a call of the adapter that ends before it is sent", () => {
     leavesNothing(
       Effect.gen(function* () {
         const server = yield* EchoServer.make()
-        const { connection, ended } = yield* dial(server.address)
+        const session = yield* dial(server.address)
+        const { connection } = session
         server.goaway()
-        yield* ended
+        yield* untilEnded(session)
         const seen: Array<readonly [number, Progress]> = []
         const wire = connection.start({ path, metadata: undefined, deadline: Infinity, attempt: 1 }, statuses(seen))
         wire.send(bytes)

@@ -9,6 +9,7 @@ import * as Client from "../support/grpc/client.ts"
 import * as EchoServer from "../support/grpc/EchoServer.ts"
 import { leavesNothing } from "../support/grpc/eventually.ts"
 import { answering, good, kind, settings, talking } from "../support/grpc/PeersWire.ts"
+import { untilEnded } from "../support/grpc/sessionEnd.ts"
 import * as TcpServer from "../support/grpc/TcpServer.ts"
 import { complaining } from "../support/grpc/TlsAlerts.ts"
 import * as Certificates from "../support/grpc/TlsCertificates.ts"
@@ -469,7 +470,7 @@ describe("TLS in the adapter", () => {
           const error = yield* Effect.gen(function* () {
             const session = yield* dial(port, presenting(client))
             if (!early) (yield* Deferred.await(complain))()
-            return yield* Effect.flatMap(session.ended, Effect.fail)
+            return yield* Effect.flatMap(untilEnded(session), Effect.fail)
           }).pipe(Effect.flip)
           assert.deepStrictEqual(error.reason, {
             _tag: "Tls",

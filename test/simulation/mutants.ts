@@ -212,11 +212,11 @@ export const mutants: ReadonlyArray<Mutant> = [
         "retire",
         (original) =>
           function (this: unknown, ...args) {
-            const self = this as { loop: unknown; state: string }
-            const { loop } = self
-            self.loop = undefined
+            const self = this as { fiber: unknown; state: string }
+            const { fiber } = self
+            self.fiber = undefined
             const out = original.apply(this, args)
-            self.loop = loop
+            self.fiber = fiber
             self.state = "Connecting"
             return out
           }

@@ -232,7 +232,7 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
   if (sleeps.now > 0) problems.add(`I-10 ${sleeps.now} timers left`)
   for (const { session } of connector.dials) {
     if (session?.exceeded === true) problems.add("I-1 wire over the limit")
-    if (session !== undefined && session.listenerCount + session.awaiting > 0) problems.add("I-10 listeners left")
+    if (session?.heeded === true) problems.add("I-10 listeners left")
   }
   for (const pool of pools) if (pool.all().some((s) => s.load() !== 0)) problems.add("I-10 permits left")
   const after = yield* Effect.exit(cluster.use(() => Effect.void))

@@ -81,7 +81,8 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   constructor(options: BalancerOptions<C, E>) {
     super()
     this.options = options
-    this.members = options.upstreams.map((upstream) => new Member(upstream, () => this.refresh()))
+    const refresh = () => this.refresh()
+    this.members = options.upstreams.map((upstream) => new Member(upstream, refresh))
     for (const member of this.members) {
       const { upstream } = member
       let state = upstream.connectivity()
@@ -102,8 +103,8 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   }
 
   lease(demand: Demand): Lease<C> | Refusal<E> {
-    const { picker } = this
     if (this.idle.length > 0) this.wakeIdle(demand)
+    const { picker } = this
     if (picker === undefined) return this.refuse()
     this.picks++
     if (this.due.length > 0) {
@@ -180,7 +181,11 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   private wakeIdle(demand: Demand): void {
     const idle = this.idle
     this.idle = []
-    for (const m of idle) m.upstream.lease(demand)
+    for (const m of idle) {
+      const out = m.upstream.lease(demand)
+      // A dial may be over before it returns. Whoever asks is served by the policy.
+      if (out._tag === "Lease") out.release("Neutral")
+    }
   }
 
   /** Publishes a new picker if the set of usable members has changed. */

@@ -121,7 +121,7 @@ const shrinkEvery = Duration.minutes(1)
  *     target: "example",
  *     endpoints: [Endpoint.makeUnsafe({ addresses: ["a:1"] })],
  *     connector: () => Effect.succeed({
- *       connection: "socket", limit: () => 1, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
+ *       connection: "socket", limit: () => 1, heardAt: () => 0, ended: () => undefined, listen: () => {}
  *     })
  *   })
  *   return yield* cluster.use((lease) => Effect.succeed(`${lease.connection} of ${lease.id}`))

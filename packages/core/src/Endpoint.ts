@@ -35,6 +35,8 @@ export interface EndpointOptions {
   readonly attributes?: Readonly<Record<string, string>> | undefined
 }
 
+const noAttributes: Readonly<Record<string, string>> = Object.freeze({})
+
 /**
  * Makes an endpoint, or throws an `OptionsError` that lists every broken rule.
  *
@@ -68,7 +70,7 @@ export const makeUnsafe = (options: EndpointOptions): Endpoint => {
     weight,
     priority,
     zone: options.zone,
-    attributes: options.attributes ?? {}
+    attributes: options.attributes ?? noAttributes
   }
 }
 

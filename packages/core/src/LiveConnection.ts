@@ -15,6 +15,8 @@ import type { Session } from "./Session.ts"
 export interface LiveOwner<C> {
   /** A permit came back, maybe with the news that the connection is broken, and every observer knows. */
   returned(live: LiveConnection<C>): void
+  /** Its limit has changed, or its session has ended. */
+  changedAt(live: LiveConnection<C>): void
 }
 
 /** What a connection needs besides its session. */
@@ -68,6 +70,16 @@ export class LiveConnection<C> {
     this.now = options.now
     this.openedAt = options.now()
     this.repliedAt = this.openedAt
+  }
+
+  /** Hears of changes from now on. */
+  follow(): void {
+    this.session.listen(() => this.owner.changedAt(this))
+  }
+
+  /** Hears no more. */
+  unfollow(): void {
+    this.session.listen(undefined)
   }
 
   /** How many borrows at once, now. */

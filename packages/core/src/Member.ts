@@ -40,7 +40,7 @@ const unknownCost = 1e9
  *     endpoints: ["a:1", "b:1"].map((address) => Endpoint.makeUnsafe({ addresses: [address] })),
  *     policy: leastRequest,
  *     connector: () => Effect.succeed({
- *       connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
+ *       connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, listen: () => {}
  *     })
  *   })
  *   yield* cluster.awaitReady(2)

@@ -21,7 +21,7 @@ import { firstWithRoom, type Picker, type Policy } from "./Policy.ts"
  *     endpoints: ["fast:1", "slow:1"].map((address) => Endpoint.makeUnsafe({ addresses: [address] })),
  *     policy: PeakEwma.policy,
  *     connector: () => Effect.succeed({
- *       connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
+ *       connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, listen: () => {}
  *     })
  *   })
  *   yield* cluster.awaitReady(2)

@@ -42,7 +42,7 @@ export interface Policy {
  *     policy: inOrder,
  *     max: 1,
  *     connector: () => Effect.succeed({
- *       connection: "socket", limit: () => 2, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
+ *       connection: "socket", limit: () => 2, heardAt: () => 0, ended: () => undefined, listen: () => {}
  *     })
  *   })
  *   yield* cluster.awaitReady(2)

@@ -18,6 +18,8 @@ import { type Snapshot, UpstreamBase } from "./Upstream.ts"
 /** The share of its permits at which a pool opens one more connection. */
 const pressure = 0.9
 
+const none: ReadonlyArray<never> = []
+
 /** What a pool needs. */
 export interface PoolOptions<C> extends SubchannelOptions<C> {
   /** Connections that are kept. With 0 the first borrow dials. */
@@ -42,7 +44,7 @@ export interface PoolOptions<C> extends SubchannelOptions<C> {
  *     max: 2,
  *     maxStreams: 10,
  *     connector: () => Effect.succeed({
- *       connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
+ *       connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, listen: () => {}
  *     }),
  *     connectTimeout: Duration.seconds(20),
  *     reconnect: Backoff.connection,
@@ -65,7 +67,7 @@ export interface PoolOptions<C> extends SubchannelOptions<C> {
  */
 export class Pool<C> extends UpstreamBase<C, ConnectError> {
   readonly endpoint: Endpoint
-  subchannels: ReadonlyArray<Subchannel<C>> = []
+  subchannels: ReadonlyArray<Subchannel<C>> = none
   /** The most borrows at once since the last `shrink`. */
   private peak = 0
   /** The subchannel that was opened beyond the maximum, to replace a silent one. */
@@ -73,7 +75,8 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
   private state: Connectivity = "Idle"
   private silent = false
   private closed = false
-  private readonly retired = new Set<Subchannel<C>>()
+  /** Gone from `subchannels`, with borrows in flight. */
+  private retired: ReadonlyArray<Subchannel<C>> = none
   private readonly options: PoolOptions<C>
 
   constructor(endpoint: Endpoint, options: PoolOptions<C>) {
@@ -106,7 +109,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
   load(): number {
     let n = 0
     for (let i = 0; i < this.subchannels.length; i++) n += this.subchannels[i]!.load()
-    if (this.retired.size > 0) for (const s of this.retired) n += s.load()
+    for (let i = 0; i < this.retired.length; i++) n += this.retired[i]!.load()
     return n
   }
   override oldestSince(): number {
@@ -158,7 +161,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
   remove(subchannel: Subchannel<C>, why: CloseReason): void {
     if (!this.subchannels.includes(subchannel)) return
     this.subchannels = this.subchannels.filter((s) => s !== subchannel)
-    this.retired.add(subchannel)
+    this.retired = [...this.retired, subchannel]
     // Whichever of the two goes, the pool is back within its maximum.
     this.extra = undefined
     subchannel.retire(why)
@@ -250,7 +253,8 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
 
   private add(why: DialReason): Subchannel<C> {
     const subchannel = new Subchannel(this.endpoint, why, this.options)
-    this.subchannels = [...this.subchannels, subchannel]
+    // Not by a spread, which leaves room for 16 more.
+    this.subchannels = this.subchannels.concat(subchannel)
     let last = subchannel.connectivity()
     subchannel.subscribe(() => {
       const now = subchannel.connectivity()
@@ -268,6 +272,6 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
   }
 
   private forgetRetired(): void {
-    for (const s of this.retired) if (s.draining.size === 0) this.retired.delete(s)
+    this.retired = this.retired.filter((s) => s.draining.length > 0)
   }
 }

@@ -18,7 +18,7 @@ import { firstWithRoom, type Policy } from "./Policy.ts"
  *     endpoints: ["a:1", "b:1", "c:1"].map((address) => Endpoint.makeUnsafe({ addresses: [address] })),
  *     policy: RoundRobin.policy,
  *     connector: () => Effect.succeed({
- *       connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
+ *       connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, listen: () => {}
  *     })
  *   })
  *   yield* cluster.awaitReady(3)

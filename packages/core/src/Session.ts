@@ -18,12 +18,12 @@ export interface Session<out C> {
   /** Why no new lease may start: GOAWAY, lost, closed by the peer. `undefined` while one may. Old leases may go on. */
   ended(): ConnectError | undefined
   /**
-   * Calls `listener` when `limit` has changed, and when it has ended. Returns the unsubscribe.
+   * Calls `listener` when `limit` has changed, and when it has ended, in place of the one before; `undefined`: nobody.
    *
-   * **Details**: a callback, not an effect, because a fiber that waits for the end of each idle connection costs more
-   * memory than the connection.
+   * **Details**: one callback, and no effect: a fiber that waits for the end of each idle connection would hold more memory
+   * than the rest of it.
    */
-  subscribe(listener: () => void): () => void
+  listen(listener: (() => void) | undefined): void
 }
 
 /**

@@ -5,14 +5,17 @@
  * and starts that Schedule afresh only when a connection has proved itself: it lasted, or it answered. A server that
  * accepts and closes is therefore not dialled in a spin. A connection that ends takes no more borrows at once; what is in
  * flight on it runs on, and it is closed after the last one.
+ *
+ * A fiber is there only while it dials or waits out a failure: most of the time, most connections of a large cluster are
+ * idle, and cost what they hold.
  */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
+import type * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { ConnectError } from "./ConnectError.ts"
@@ -31,6 +34,17 @@ const provenMillis = 10_000
 
 /** The longest wait when the Schedule has nothing more to say: the cap of connection-backoff.md. */
 const lastResort = Duration.seconds(120)
+
+/** The failures since the last connection that has proved itself. */
+interface Failures {
+  readonly next: (now: number, error: ConnectError) => Pull.Pull<readonly [unknown, Duration.Duration], never, unknown>
+  /** What was waited last. */
+  delay: Duration.Duration
+  /** Connections in a row that ended before they had proved anything. */
+  unproven: number
+}
+
+const none: ReadonlyArray<never> = []
 
 /** What subchannels share with their cluster. */
 export interface SubchannelOptions<C> {
@@ -61,7 +75,7 @@ export interface SubchannelOptions<C> {
  * const program = Effect.gen(function*() {
  *   let dials = 0
  *   const session = {
- *     connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {}
+ *     connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, listen: () => {}
  *   }
  *   const refused = new ConnectError.ConnectError({ reason: { _tag: "Refused" } })
  *   const subchannel = new Subchannel.Subchannel(Endpoint.makeUnsafe({ addresses: ["a:1"] }), "Demand", {
@@ -90,14 +104,16 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   /** The connection that lends, or that is put aside for silence. */
   current: LiveConnection<C> | undefined = undefined
   /** Ended connections with borrows still in flight. */
-  readonly draining = new Set<LiveConnection<C>>()
+  draining: ReadonlyArray<LiveConnection<C>> = none
   lastError: ConnectError | undefined = undefined
   /** How long the last successful dial took; not that of a replacement, whose server may have had to wake up first. */
   connectMillis: number | undefined = undefined
   private state: Connectivity = "Connecting"
   private dialling: DialReason
-  private loop: Fiber.Fiber<void> | undefined = undefined
-  private readonly broke = Latch.makeUnsafe()
+  /** Dials or waits. */
+  private fiber: Fiber.Fiber<void> | undefined = undefined
+  private startedAt = 0
+  private failures: Failures | undefined = undefined
   private readonly options: SubchannelOptions<C>
 
   constructor(endpoint: Endpoint, why: DialReason, options: SubchannelOptions<C>) {
@@ -109,9 +125,11 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
 
   /** Starts dialling. Once. */
   start(): void {
-    this.loop = this.options.run(this.forever)
-    // Retired from within: there was no loop to interrupt yet.
-    if (this.state === "Shutdown") this.loop.interruptUnsafe()
+    const fiber = this.options.run(this.attempts())
+    // It may have been Ready at once, and lost at once.
+    if (this.current === undefined) this.fiber ??= fiber
+    // Retired from within: there was no fiber to interrupt yet.
+    if (this.state === "Shutdown") fiber.interruptUnsafe()
   }
 
   lease(demand: Demand, now?: number): Lease<C> | Refusal<ConnectError> {
@@ -140,7 +158,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   }
   snapshot(): Snapshot {
     const live = this.current
-    const details: Record<string, string | number | boolean> = { draining: this.draining.size }
+    const details: Record<string, string | number | boolean> = { draining: this.draining.length }
     if (live !== undefined) {
       Object.assign(details, {
         limit: live.limit(),
@@ -163,7 +181,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   retire(why: CloseReason): void {
     if (this.state === "Shutdown") return
     this.move("Shutdown")
-    this.loop?.interruptUnsafe()
+    this.fiber?.interruptUnsafe()
     const live = this.current
     if (live === undefined) return
     this.current = undefined
@@ -172,24 +190,30 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   }
 
   /** Closes every connection now. What still runs on them fails. */
-  readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    this.retire("Drain")
-    const all = [...this.draining]
-    return Effect.andThen(
-      this.loop === undefined ? Effect.void : Fiber.interrupt(this.loop),
-      Effect.forEach(all, (live) => this.shut(live), { discard: true })
-    )
-  })
+  get close(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.retire("Drain")
+      return Effect.andThen(
+        this.fiber === undefined ? Effect.void : Fiber.interrupt(this.fiber),
+        Effect.forEach(this.draining, (live) => this.shut(live), { discard: true })
+      )
+    })
+  }
 
   returned(live: LiveConnection<C>): void {
     if (!live.lending && live === this.current) {
       // Broken, and at once no longer Ready: else whoever is woken sees a full pool, and opens one connection more.
       this.lost(live, new ConnectError({ reason: { _tag: "Reset" }, endpoint: name(this.endpoint) }))
-      this.broke.openUnsafe()
       return
     }
-    if (!live.lending && live.inFlight === 0 && this.draining.has(live)) this.options.run(this.shut(live))
+    if (!live.lending && live.inFlight === 0 && this.draining.includes(live)) this.options.run(this.shut(live))
     this.changed()
+  }
+
+  changedAt(live: LiveConnection<C>): void {
+    const error = live === this.current ? live.session.ended() : undefined
+    if (error === undefined) this.changed()
+    else this.lost(live, error)
   }
 
   private move(to: Connectivity): void {
@@ -201,60 +225,60 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   /** No more borrows on this connection; closed once nothing is in flight on it. */
   private end(live: LiveConnection<C>): void {
     live.lending = false
-    this.draining.add(live)
+    this.draining = [...this.draining, live]
     if (live.inFlight === 0) this.options.run(this.shut(live))
   }
 
   private shut(live: LiveConnection<C>): Effect.Effect<void> {
-    return Effect.suspend(() =>
-      this.draining.delete(live) ? Effect.uninterruptible(Scope.close(live.scope, Exit.void)) : Effect.void
+    // As a whole: an interrupt between the two halves would leave the connection open for ever.
+    return Effect.uninterruptible(
+      Effect.suspend(() => {
+        if (!this.draining.includes(live)) return Effect.void
+        const rest = this.draining.filter((l) => l !== live)
+        this.draining = rest.length === 0 ? none : rest
+        live.unfollow()
+        return Scope.close(live.scope, Exit.void)
+      })
     )
   }
 
   /** Dials once. A connection that is not handed over is closed. */
-  private readonly dial: Effect.Effect<LiveConnection<C>, ConnectError> = Effect.uninterruptibleMask((restore) =>
-    Effect.gen({ self: this }, function* () {
-      const { connectTimeout, connector, maxStreams, methods, nextId, now } = this.options
-      const endpoint = this.endpoint
-      const startedAt = now()
-      const scope = yield* Scope.make()
-      const exit = yield* Effect.exit(
-        restore(
-          Scope.provide(connector(endpoint), scope).pipe(
-            Effect.timeoutOrElse({
-              duration: connectTimeout,
-              orElse: () =>
-                Effect.fail(
-                  new ConnectError({ reason: { _tag: "TimedOut", after: connectTimeout }, endpoint: name(endpoint) })
-                )
-            })
-          )
-        )
-      )
-      if (Exit.isFailure(exit)) {
-        yield* Scope.close(scope, exit)
-        return yield* Effect.failCause(exit.cause)
-      }
-      const session = exit.value
-      const id = `${name(endpoint)}#${nextId()}`
-      const live = new LiveConnection({ endpoint, id, session, scope, owner: this, methods, maxStreams, now })
-      const unsubscribe = session.subscribe(() => this.changed())
-      yield* Scope.addFinalizer(scope, Effect.sync(unsubscribe))
-      if (this.state === "Shutdown") {
-        // Retired in the turn in which the dial came to its end.
-        yield* Scope.close(scope, Exit.void)
-        return yield* Effect.interrupt
-      }
-      this.ready(live, now() - startedAt)
-      return live
-    })
-  )
+  private dial(): Effect.Effect<void, ConnectError> {
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.gen({ self: this }, function* () {
+        const { connectTimeout, connector, maxStreams, methods, nextId, now } = this.options
+        const endpoint = this.endpoint
+        const scope = yield* Scope.make()
+        const reason = { _tag: "TimedOut", after: connectTimeout } as const
+        const orElse = () => Effect.fail(new ConnectError({ reason, endpoint: name(endpoint) }))
+        const dialled = Scope.provide(connector(endpoint), scope)
+        const exit = yield* Effect.exit(restore(Effect.timeoutOrElse(dialled, { duration: connectTimeout, orElse })))
+        if (Exit.isFailure(exit)) {
+          yield* Scope.close(scope, exit)
+          return yield* Effect.failCause(exit.cause)
+        }
+        if (this.state === "Shutdown") {
+          // Retired in the turn in which the dial came to its end.
+          yield* Scope.close(scope, Exit.void)
+          return yield* Effect.interrupt
+        }
+        const session = exit.value
+        const id = `${name(endpoint)}#${nextId()}`
+        const live = new LiveConnection({ endpoint, id, session, scope, owner: this, methods, maxStreams, now })
+        live.follow()
+        this.ready(live, now() - this.startedAt)
+        // It had ended before anybody listened.
+        const error = session.ended()
+        if (error !== undefined) this.lost(live, error)
+      })
+    )
+  }
 
   private ready(live: LiveConnection<C>, millis: number): void {
+    this.fiber = undefined
     this.current = live
     this.lastError = undefined
     if (this.dialling !== "Replace") this.connectMillis = millis
-    this.broke.closeUnsafe()
     this.options.publish({ _tag: "Connected", endpoint: name(this.endpoint), connection: live.id, millis })
     this.move("Ready")
   }
@@ -267,50 +291,55 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
     this.options.publish({ _tag: "Disconnected", endpoint: name(this.endpoint), connection: id, error, inFlight })
     this.end(live)
     this.move("Connecting")
+    if (this.state !== "Shutdown") this.fiber = this.options.run(this.recover(live, error))
   }
 
-  private readonly forever: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
-    const { now, publish, reconnect } = this.options
-    const endpoint = name(this.endpoint)
-    let step = yield* Schedule.toStep(reconnect)
-    let delay = lastResort
-    // Connections in a row that ended before they had proved anything.
-    let unproven = 0
-    while (this.state !== "Shutdown") {
-      const startedAt = now()
-      publish({ _tag: "Connecting", endpoint, why: this.dialling })
-      const exit = yield* Effect.exit(this.dial)
-      this.dialling = "Reconnect"
-      let error: ConnectError
-      if (Exit.isSuccess(exit)) {
-        const live = exit.value
-        error = yield* Effect.raceFirst(
-          live.session.ended,
-          Effect.as(this.broke.await, new ConnectError({ reason: { _tag: "Reset" }, endpoint }))
-        )
-        this.lost(live, error)
-        if (live.answered > 0 || now() - live.openedAt >= provenMillis) {
-          step = yield* Schedule.toStep(reconnect)
-          unproven = 0
-          continue
-        }
-        unproven++
-      } else {
-        if (this.connectivity() === "Shutdown") return
-        error = failure(exit.cause, endpoint)
+  /** What follows a loss: another connection, at once or after a while. */
+  private recover(live: LiveConnection<C>, error: ConnectError): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      // Nobody dials in the middle of the news, and an answer that came with it still counts.
+      yield* Effect.yieldNow
+      const proven = live.answered > 0 || this.options.now() - live.openedAt >= provenMillis
+      if (proven) this.failures = undefined
+      else yield* this.backOff(error, true)
+      yield* this.attempts()
+    })
+  }
+
+  /** Dials until a connection is Ready. */
+  private attempts(): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      const { now, publish } = this.options
+      const endpoint = name(this.endpoint)
+      while (this.state !== "Shutdown") {
+        this.startedAt = now()
+        publish({ _tag: "Connecting", endpoint, why: this.dialling })
+        const exit = yield* Effect.exit(this.dial())
+        this.dialling = "Reconnect"
+        if (Exit.isSuccess(exit) || this.connectivity() === "Shutdown") return
+        yield* this.backOff(failure(exit.cause, endpoint), false)
       }
-      delay = yield* Effect.match(step(now(), error), {
-        onSuccess: ([, next]) => next,
-        onFailure: () => delay
+    })
+  }
+
+  /** Waits out what is left of the delay since the attempt began. `lost`: it had succeeded, but came to nothing. */
+  private backOff(error: ConnectError, lost: boolean): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      const { now, publish, reconnect } = this.options
+      const failures = (this.failures ??= { next: yield* Schedule.toStep(reconnect), delay: lastResort, unproven: 0 })
+      if (lost) failures.unproven++
+      failures.delay = yield* Effect.match(failures.next(now(), error), {
+        onSuccess: ([, delay]) => delay,
+        onFailure: () => failures.delay
       })
-      const wait = Math.max(0, Duration.toMillis(delay) - (now() - startedAt))
+      const wait = Math.max(0, Duration.toMillis(failures.delay) - (now() - this.startedAt))
       this.lastError = error
-      publish({ _tag: "ConnectFailed", endpoint, error, retryInMillis: wait })
+      publish({ _tag: "ConnectFailed", endpoint: name(this.endpoint), error, retryInMillis: wait })
       // One such loss may be bad luck, and who waits for the next connection goes on waiting.
-      if (Exit.isFailure(exit) || unproven > 1) this.move("TransientFailure")
+      if (!lost || failures.unproven > 1) this.move("TransientFailure")
       yield* Effect.sleep(wait)
-    }
-  })
+    })
+  }
 }
 
 /** The typed error, or a defect of the connector as one: a dial never takes its fiber down. */

@@ -13,10 +13,9 @@ import * as Race from "@hawser/core/Race"
 import type { Connector, Session } from "@hawser/core/Session"
 import { monotonicMillis } from "@hawser/core/Time"
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type { Scope } from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { isIP } from "node:net"
 import type { CallListener, Connection, StartOptions, Transport, TransportOptions, Wire } from "./Connection.ts"
 import * as Credentials from "./Credentials.ts"
@@ -24,7 +23,7 @@ import { type CallOwner, GrpcJsCall, toGrpcJs } from "./GrpcJsCall.ts"
 import * as Failure from "./GrpcJsFailure.ts"
 import { isPath, lookup, parse } from "./GrpcJsLookup.ts"
 import * as Settings from "./GrpcJsSettings.ts"
-import { DialSockets } from "./GrpcJsSockets.ts"
+import { DialSockets, seen } from "./GrpcJsSockets.ts"
 import * as Metadata from "./Metadata.ts"
 
 /** An orderly goodbye may take this long before the socket is destroyed. */
@@ -59,21 +58,34 @@ export const make = (adapter: GrpcJsOptions = {}): Transport => ({
 
 type DialOptions = TransportOptions & GrpcJsOptions
 
+/** What the dials of one connector have in common. */
+interface Shared {
+  readonly options: DialOptions
+  readonly security: Failure.Security
+  readonly credentials: grpc.ChannelCredentials
+}
+
 const connector = (
   options: DialOptions,
   credentials: grpc.ChannelCredentials,
   extra: grpc.ChannelOptions
 ): Connector<Connection> => {
   const { proxy } = options
+  const security = Credentials.isInsecure(options.credentials)
+    ? "Plaintext"
+    : Credentials.isMutual(options.credentials)
+      ? "Mutual"
+      : "Tls"
+  const shared: Shared = { options, security, credentials: seen(credentials, Failure.requireHttp2) }
   if (proxy === undefined) {
-    const race = Race.addresses((endpoint) => dial(endpoint, endpoint.addresses[0], options, credentials, extra))
+    const race = Race.addresses((endpoint) => dial(endpoint, endpoint.addresses[0], shared, extra))
     return (endpoint) => Effect.flatMap(lookup(endpoint.addresses[0]), (found) => race(at(endpoint, found)))
   }
   const creds = proxy.credentials === undefined ? {} : { "grpc.http_connect_creds": Redacted.value(proxy.credentials) }
   return (endpoint) => {
     const to = endpoint.addresses[0]
     const through = { ...extra, ...creds, "grpc.http_connect_target": `dns:${to}` }
-    const race = Race.addresses((way) => dial(way, to, options, credentials, through))
+    const race = Race.addresses((way) => dial(way, to, shared, through))
     return Effect.flatMap(lookup(proxy.address), (found) => race(at(endpoint, found)))
   }
 }
@@ -87,19 +99,24 @@ const at = (endpoint: Endpoint, addresses: ReadonlyArray<string>): Endpoint => (
 const dial = (
   endpoint: Endpoint,
   peer: string,
-  options: DialOptions,
-  credentials: grpc.ChannelCredentials,
+  shared: Shared,
   extra: grpc.ChannelOptions
-): Effect.Effect<Session<Connection>, ConnectError, Scope> =>
+): Effect.Effect<Session<Connection>, ConnectError, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
-    const session = yield* Effect.acquireRelease(
-      Effect.sync(() => new GrpcJsSession(endpoint, peer, options, credentials, extra, () => monotonicMillis(clock))),
-      (session) => session.close
+    const scope = yield* Effect.scope
+    const session = yield* Effect.uninterruptible(
+      Effect.suspend(() => {
+        const made = new GrpcJsSession(endpoint, peer, shared, extra, clock)
+        return Effect.as(Scope.addFinalizerExit(scope, closing(made)), made)
+      })
     )
     yield* session.ready
     return session
   })
+
+// In place of `Effect.acquireRelease`, which keeps the context of the dial for the release.
+const closing = (session: GrpcJsSession) => () => session.close
 
 /** What the channel of one dial is made with. See the module header for the reasons. */
 const channelOptions = (endpoint: Endpoint, options: DialOptions, extra: grpc.ChannelOptions): grpc.ChannelOptions => {
@@ -135,50 +152,38 @@ const deadWire: Wire = { send: () => {}, end: () => {}, read: () => {}, cancel: 
 
 /** One channel from dial to close. */
 class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
-  readonly connection: Connection = this
   readonly peer: string
-  /** `learned` until the peer's SETTINGS can be read. */
-  limits: Settings.StreamLimit
+  /** Known once it is Ready. */
+  limits!: Settings.StreamLimit
   private readonly channel: grpc.Channel
   private readonly sockets = new DialSockets()
-  private readonly calls = new Set<GrpcJsCall>()
-  private readonly end = Deferred.makeUnsafe<ConnectError>()
-  private readonly now: () => number
-  private readonly settings: boolean
-  private readonly security: Failure.Security
-  private listeners: ReadonlyArray<() => void> = []
-  private over = false
+  private calls: Set<GrpcJsCall> | undefined = undefined
+  private end: ConnectError | undefined = undefined
+  private readonly clock: Clock.Clock
+  private readonly shared: Shared
+  private listener: (() => void) | undefined = undefined
+  private wasReady = false
   private closed = false
   private receivedBytes = 0
   private lastHeard: number
 
-  constructor(
-    endpoint: Endpoint,
-    peer: string,
-    options: DialOptions,
-    credentials: grpc.ChannelCredentials,
-    extra: grpc.ChannelOptions,
-    now: () => number
-  ) {
+  constructor(endpoint: Endpoint, peer: string, shared: Shared, extra: grpc.ChannelOptions, clock: Clock.Clock) {
     this.peer = peer
-    this.now = now
-    this.lastHeard = now()
-    this.settings = options.settings !== false
-    this.security = Credentials.isInsecure(options.credentials)
-      ? "Plaintext"
-      : Credentials.isMutual(options.credentials)
-        ? "Mutual"
-        : "Tls"
-    this.limits = Settings.learned(now, () => this.heardAt())
-    this.channel = new grpc.Channel(
-      target(endpoint.addresses[0]),
-      this.sockets.credentials(credentials, Failure.requireHttp2),
-      channelOptions(endpoint, options, extra)
-    )
+    this.shared = shared
+    this.clock = clock
+    this.lastHeard = this.now()
+    const options = channelOptions(endpoint, shared.options, extra)
+    this.channel = new grpc.Channel(target(endpoint.addresses[0]), shared.credentials, options)
   }
 
+  get connection(): Connection {
+    return this
+  }
+  now(): number {
+    return monotonicMillis(this.clock)
+  }
   limit(): number {
-    return this.over ? 0 : this.limits.value()
+    return this.end === undefined ? this.limits.value() : 0
   }
   heardAt(): number {
     const { received } = this.sockets
@@ -188,18 +193,15 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
     }
     return this.lastHeard
   }
-  get ended(): Effect.Effect<ConnectError> {
-    return Deferred.await(this.end)
+  ended(): ConnectError | undefined {
+    return this.end
   }
-  subscribe(listener: () => void): () => void {
-    this.listeners = [...this.listeners, listener]
-    return () => {
-      this.listeners = this.listeners.filter((l) => l !== listener)
-    }
+  listen(listener: (() => void) | undefined): void {
+    this.listener = listener
   }
 
   start(options: StartOptions, listener: CallListener): Wire {
-    if (this.over) {
+    if (this.end !== undefined) {
       process.nextTick(() =>
         listener.onStatus(grpc.status.UNAVAILABLE, "The connection has ended", Metadata.empty, "NotSent")
       )
@@ -208,61 +210,76 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
     const deadline =
       options.deadline === Infinity ? Infinity : Date.now() + Math.max(0, Math.ceil(options.deadline - this.now()))
     const call = new GrpcJsCall(this.channel.createCall(options.path, deadline, null, null, null), this, listener)
+    this.calls ??= new Set()
     this.calls.add(call)
     call.start(toGrpcJs(options.metadata, options.attempt))
     return call
   }
 
   callEnded(call: GrpcJsCall): void {
-    this.calls.delete(call)
+    this.calls?.delete(call)
   }
 
   /** Dials, and ends when the channel is Ready. The first failure is final. */
-  readonly ready: Effect.Effect<void, ConnectError> = Effect.callback((resume) => {
-    // The socket's own error may come in the same turn, after this.
-    const failed = () => void setImmediate(() => resume(Effect.fail(this.failure(this.sockets.error))))
-    const look = (state: grpc.connectivityState): void => {
-      switch (state) {
-        case grpc.connectivityState.READY:
-          // grpc-js says so a moment before it has the connection in its place.
-          process.nextTick(() => {
-            if (this.closed) return
-            // Whoever says goodbye with his greeting is not dialled again here.
-            if (this.channel.getConnectivityState(false) !== grpc.connectivityState.READY) return failed()
-            this.opened()
-            resume(Effect.void)
-          })
-          return
-        case grpc.connectivityState.TRANSIENT_FAILURE:
-          return failed()
-        case grpc.connectivityState.SHUTDOWN:
-          return
-        default:
-          this.watch(state, look)
+  get ready(): Effect.Effect<void, ConnectError> {
+    return Effect.callback((resume) => {
+      // The socket's own error may come in the same turn, after this.
+      const failed = () => void setImmediate(() => resume(Effect.fail(this.failure(this.sockets.error))))
+      const look = (state: grpc.connectivityState): void => {
+        switch (state) {
+          case grpc.connectivityState.READY:
+            // grpc-js says so a moment before it has the connection in its place.
+            process.nextTick(() => {
+              if (this.closed) return
+              // Whoever says goodbye with his greeting is not dialled again here.
+              if (this.channel.getConnectivityState(false) !== grpc.connectivityState.READY) return failed()
+              this.opened()
+              resume(Effect.void)
+            })
+            return
+          case grpc.connectivityState.TRANSIENT_FAILURE:
+            return failed()
+          case grpc.connectivityState.SHUTDOWN:
+            return
+          default:
+            this.channel.watchConnectivityState(state, Infinity, () => {
+              if (!this.closed) look(this.channel.getConnectivityState(false))
+            })
+        }
       }
-    }
-    this.sockets.watch(() => look(this.channel.getConnectivityState(true)))
-  })
+      this.sockets.watch(() => look(this.channel.getConnectivityState(true)))
+    })
+  }
 
   /** Closes everything; what still runs fails. */
-  readonly close: Effect.Effect<void> = Effect.callback((resume) => {
-    this.closed = true
-    const calls = this.calls.size
-    for (const call of this.calls) call.abort(grpc.status.UNAVAILABLE, "Connection closed")
-    if (!this.over) this.channel.close()
-    this.finish(new ConnectError({ reason: { _tag: "Closed" }, endpoint: this.peer }))
-    const destroy = () => this.sockets.destroy(() => resume(Effect.void))
-    if (calls > 0 || !this.wasReady) return destroy()
-    this.sockets.goodbye(goodbyeMillis, destroy)
-  })
-  private wasReady = false
+  get close(): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      this.closed = true
+      const calls = this.calls?.size ?? 0
+      for (const call of this.calls ?? []) call.abort(grpc.status.UNAVAILABLE, "Connection closed")
+      if (this.end === undefined) {
+        this.channel.close()
+        this.finish(new ConnectError({ reason: { _tag: "Closed" }, endpoint: this.peer }))
+      }
+      const destroy = () => this.sockets.destroy(() => resume(Effect.void))
+      if (calls > 0 || !this.wasReady) return destroy()
+      this.sockets.goodbye(goodbyeMillis, destroy)
+    })
+  }
 
   private opened(): void {
     this.wasReady = true
     this.sockets.unwatch()
-    const session = this.settings ? Settings.sessionOf(this.channel) : undefined
-    if (session !== undefined) this.limits = Settings.stated(session, () => this.changed())
-    this.watch(grpc.connectivityState.READY, () => {
+    const session = this.shared.options.settings === false ? undefined : Settings.sessionOf(this.channel)
+    this.limits =
+      session === undefined
+        ? Settings.learned(
+            () => this.now(),
+            () => this.heardAt()
+          )
+        : new Settings.Stated(session, this)
+    this.channel.watchConnectivityState(grpc.connectivityState.READY, Infinity, () => {
+      if (this.closed) return
       // What is sent runs on. What is not would make the channel dial again, unseen and without a timeout.
       this.channel.close()
       this.finish(this.failure(this.sockets.error ?? this.sockets.dropped))
@@ -270,25 +287,17 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
   }
 
   private failure(error: unknown): ConnectError {
-    const { security, wasReady: ready } = this
-    return Failure.connectError(this.peer, error, { security, ready, begun: this.sockets.begun })
-  }
-
-  /** Calls back once, in the turn in which the channel leaves `state`, unless it is closed by us. */
-  private watch(state: grpc.connectivityState, then: (next: grpc.connectivityState) => void): void {
-    this.channel.watchConnectivityState(state, Infinity, () => {
-      if (!this.closed) then(this.channel.getConnectivityState(false))
-    })
+    const { sockets, shared, wasReady } = this
+    return Failure.connectError(this.peer, error, { security: shared.security, ready: wasReady, begun: sockets.begun })
   }
 
   private finish(error: ConnectError): void {
-    if (this.over) return
-    this.over = true
-    Deferred.doneUnsafe(this.end, Effect.succeed(error))
+    if (this.end !== undefined) return
+    this.end = error
     this.changed()
   }
 
-  private changed(): void {
-    for (const listener of this.listeners) listener()
+  changed(): void {
+    this.listener?.()
   }
 }

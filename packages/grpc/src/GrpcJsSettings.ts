@@ -52,6 +52,11 @@ interface Hidden {
   }
 }
 
+/** Who is told of a higher limit. */
+export interface StreamLimitOwner {
+  changed(): void
+}
+
 /**
  * The limit as the peer's SETTINGS state it.
  *
@@ -59,32 +64,39 @@ interface Hidden {
  * of the session, and with them those by which Node notices new ones. So a higher limit is looked for while all streams
  * are in use; at any other time the next call sees it.
  */
-export const stated = (session: ClientHttp2Session, changed: () => void): StreamLimit => {
-  let value = assumed
-  let inFlight = 0
-  let timer: NodeJS.Timeout | undefined
-  // A destroyed session has no settings any more.
-  const read = (): number => (value = session.remoteSettings.maxConcurrentStreams ?? value)
-  const look = () => {
-    timer = undefined
-    const before = value
-    if (read() > before) changed()
-    if (inFlight >= value) watch()
+export class Stated implements StreamLimit {
+  private last = assumed
+  private inFlight = 0
+  private timer: NodeJS.Timeout | undefined = undefined
+  private readonly session: ClientHttp2Session
+  private readonly owner: StreamLimitOwner
+
+  constructor(session: ClientHttp2Session, owner: StreamLimitOwner) {
+    this.session = session
+    this.owner = owner
   }
-  const watch = () => {
-    timer ??= setTimeout(look, raisedMillis).unref()
+
+  value(): number {
+    // A destroyed session has no settings any more.
+    return (this.last = this.session.remoteSettings.maxConcurrentStreams ?? this.last)
   }
-  return {
-    value: read,
-    writing: () => {
-      if (++inFlight >= value) watch()
-      return undefined
-    },
-    ended: () => {
-      if (--inFlight > 0 || timer === undefined) return
-      clearTimeout(timer)
-      timer = undefined
-    }
+  writing(): undefined {
+    if (++this.inFlight >= this.last) this.watch()
+  }
+  ended(): void {
+    if (--this.inFlight > 0 || this.timer === undefined) return
+    clearTimeout(this.timer)
+    this.timer = undefined
+  }
+
+  private watch(): void {
+    this.timer ??= setTimeout(() => this.look(), raisedMillis).unref()
+  }
+  private look(): void {
+    this.timer = undefined
+    const before = this.last
+    if (this.value() > before) this.owner.changed()
+    if (this.inFlight >= this.last) this.watch()
   }
 }
 

@@ -6,7 +6,7 @@
  * give the reason of a failure, the proof of life (bytes received) and a close that leaves nothing.
  */
 import type * as grpc from "@grpc/grpc-js"
-import { AsyncLocalStorage } from "node:async_hooks"
+import { AsyncLocalStorage, AsyncResource } from "node:async_hooks"
 import * as diagnostics from "node:diagnostics_channel"
 import { isIP, type Socket } from "node:net"
 import { TLSSocket } from "node:tls"
@@ -30,23 +30,38 @@ const withoutAddressAsName = (connector: grpc.experimental.SecureConnector): grp
   return connector
 }
 
+const owners = new WeakMap<Socket, DialSockets>()
+function failed(this: Socket, error: unknown): void {
+  owners.get(this)?.fail(error)
+  // Node leaves HTTP/2 open after an alert of TLS, and calls would wait for their deadline.
+  this.destroy()
+}
+function closed(this: Socket): void {
+  owners.get(this)?.remove(this)
+}
+
+/** No part of the context in which somebody dials: it would live as long as the connection, in its handles. */
+const outside = new AsyncResource("hawser")
+
+const none: ReadonlyArray<never> = []
+
 /** The sockets of one dial. */
 export class DialSockets {
   /** The first error that any of them had. */
   error: unknown = undefined
   /** Whether the peer has said more than one alert since TLS was begun. */
   begun = false
-  private readonly sockets = new Set<Socket>()
+  private sockets: ReadonlyArray<Socket> = none
   private last: Socket | undefined = undefined
   private watching = false
-  private dialled = 0
+  private dialled = false
   private closed = false
 
   /** Runs `dial` so that sockets created by it are seen here. */
   watch(dial: () => void): void {
     if (dials++ === 0) diagnostics.subscribe("net.client.socket", onSocket)
     this.watching = true
-    dialling.run(this, dial)
+    outside.runInAsyncScope(() => dialling.run(this, dial))
   }
 
   /** No more sockets are expected. */
@@ -59,38 +74,11 @@ export class DialSockets {
     dialling.disable()
   }
 
-  /** Credentials that show each socket, and the error of a handshake. `secured` may throw to refuse a socket. */
-  credentials(credentials: grpc.ChannelCredentials, secured: (socket: TLSSocket) => void): grpc.ChannelCredentials {
-    const create = credentials._createSecureConnector.bind(credentials)
-    return Object.create(credentials, {
-      _createSecureConnector: {
-        value: (...args: Parameters<typeof create>): ReturnType<typeof create> => {
-          const connector = withoutAddressAsName(create(...args))
-          const ready = connector.waitForReady.bind(connector)
-          // grpc-js dials again by itself: a second after the first failure, even if closed by then, and at other times.
-          connector.waitForReady = () => (this.dialled++ === 0 ? ready() : Promise.reject(new Error("one dial only")))
-          const connect = connector.connect.bind(connector)
-          connector.connect = (socket) => {
-            this.add(socket)
-            const before = socket.bytesRead
-            return connect(socket)
-              .finally(() => {
-                this.begun = socket.bytesRead - before > alertBytes
-              })
-              .then((result) => {
-                this.add(result.socket)
-                if (result.socket instanceof TLSSocket) secured(result.socket)
-                return result
-              })
-              .catch((error: unknown) => {
-                this.fail(error)
-                throw error
-              })
-          }
-          return connector
-        }
-      }
-    }) as grpc.ChannelCredentials
+  /** Whether this is the first attempt. */
+  begin(): boolean {
+    const first = !this.dialled
+    this.dialled = true
+    return first
   }
 
   add(socket: Socket): void {
@@ -99,14 +87,19 @@ export class DialSockets {
       return
     }
     this.last = socket
-    this.sockets.add(socket)
-    // Each time: the handshake with a proxy takes all listeners off.
-    socket.on("error", (error) => {
-      this.fail(error)
-      // Node leaves HTTP/2 open after an alert of TLS, and calls would wait for their deadline.
-      socket.destroy()
-    })
-    socket.once("close", () => this.sockets.delete(socket))
+    if (!this.sockets.includes(socket)) this.sockets = this.sockets.concat(socket)
+    owners.set(socket, this)
+    // Anew each time: the handshake with a proxy takes all listeners off.
+    socket.off("error", failed).on("error", failed)
+    socket.off("close", closed).on("close", closed)
+  }
+
+  remove(socket: Socket): void {
+    this.sockets = this.sockets.filter((s) => s !== socket)
+  }
+
+  fail(error: unknown): void {
+    this.error ??= error
   }
 
   /** Bytes received so far. */
@@ -139,7 +132,7 @@ export class DialSockets {
   }
 
   private whenClosed(done: () => void): void {
-    const open = [...this.sockets].filter((socket) => !socket.closed)
+    const open = this.sockets.filter((socket) => !socket.closed)
     let left = open.length
     if (left === 0) return done()
     for (const socket of open) {
@@ -148,8 +141,63 @@ export class DialSockets {
       })
     }
   }
+}
 
-  private fail(error: unknown): void {
-    this.error ??= error
+/** Credentials that show the sockets of each dial, and the errors of handshakes. `secured` may throw to refuse a socket. */
+export const seen = (
+  credentials: grpc.ChannelCredentials,
+  secured: (socket: TLSSocket) => void
+): grpc.ChannelCredentials =>
+  Object.create(credentials, {
+    _createSecureConnector: {
+      value: (...args: Parameters<grpc.ChannelCredentials["_createSecureConnector"]>) =>
+        new SeenConnector(
+          withoutAddressAsName(credentials._createSecureConnector(...args)),
+          dialling.getStore(),
+          secured
+        )
+    }
+  }) as grpc.ChannelCredentials
+
+class SeenConnector implements grpc.experimental.SecureConnector {
+  private readonly connector: grpc.experimental.SecureConnector
+  private readonly sockets: DialSockets | undefined
+  private readonly secured: (socket: TLSSocket) => void
+
+  constructor(
+    connector: grpc.experimental.SecureConnector,
+    sockets: DialSockets | undefined,
+    secured: (socket: TLSSocket) => void
+  ) {
+    this.connector = connector
+    this.sockets = sockets
+    this.secured = secured
+  }
+
+  waitForReady(): Promise<void> {
+    // grpc-js dials again by itself: a second after the first failure, even if closed by then, and at other times.
+    return this.sockets?.begin() === true ? this.connector.waitForReady() : Promise.reject(new Error("one dial only"))
+  }
+  async connect(socket: Socket): ReturnType<grpc.experimental.SecureConnector["connect"]> {
+    const sockets = this.sockets!
+    sockets.add(socket)
+    const before = socket.bytesRead
+    try {
+      const result = await this.connector.connect(socket).finally(() => {
+        sockets.begun = socket.bytesRead - before > alertBytes
+      })
+      sockets.add(result.socket)
+      if (result.socket instanceof TLSSocket) this.secured(result.socket)
+      return result
+    } catch (error) {
+      sockets.fail(error)
+      throw error
+    }
+  }
+  getCallCredentials(): grpc.CallCredentials {
+    return this.connector.getCallCredentials()
+  }
+  destroy(): void {
+    this.connector.destroy()
   }
 }

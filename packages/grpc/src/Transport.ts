@@ -30,7 +30,7 @@ import * as GrpcJs from "./GrpcJs.ts"
  *     cancel: () => {}
  *   })
  * }
- * const session = { connection, limit: () => 1, heardAt: () => 0, ended: () => undefined, subscribe: () => () => {} }
+ * const session = { connection, limit: () => 1, heardAt: () => 0, ended: () => undefined, listen: () => {} }
  * const network: Connection.Transport = { connector: () => Effect.succeed(() => Effect.succeed(session)) }
  *
  * const layer = Grpc.layer({ target: "dns:///greeter" }).pipe(Layer.provide(Layer.succeed(Transport.Transport, network)))

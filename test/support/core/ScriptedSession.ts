@@ -1,5 +1,3 @@
-import * as Deferred from "effect/Deferred"
-import * as Effect from "effect/Effect"
 import { ConnectError } from "@hawser/core/ConnectError"
 import type { Session } from "@hawser/core/Session"
 
@@ -26,31 +24,17 @@ export class ScriptedSession implements Session<ScriptedSession> {
   closed = false
   /** Nothing is heard from it, and it answers nothing. */
   frozen = false
-  /** How many fibers wait for its end. */
-  awaiting = 0
   /** The highest limit that it ever had. */
   mostAllowed: number
-  readonly ended: Effect.Effect<ConnectError>
-  private readonly end: Deferred.Deferred<ConnectError>
+  private end: ConnectError | undefined = undefined
   private most: number
-  private listeners: ReadonlyArray<() => void> = []
+  private listener: (() => void) | undefined = undefined
 
   constructor(address: string, limit: number, now: number) {
     this.address = address
     this.most = limit
     this.mostAllowed = limit
     this.heard = now
-    this.end = Deferred.makeUnsafe()
-    this.ended = Effect.acquireUseRelease(
-      Effect.sync(() => {
-        this.awaiting++
-      }),
-      () => Deferred.await(this.end),
-      () =>
-        Effect.sync(() => {
-          this.awaiting--
-        })
-    )
   }
 
   limit(): number {
@@ -59,14 +43,15 @@ export class ScriptedSession implements Session<ScriptedSession> {
   heardAt(): number {
     return this.heard
   }
-  subscribe(listener: () => void): () => void {
-    this.listeners = [...this.listeners, listener]
-    return () => {
-      this.listeners = this.listeners.filter((l) => l !== listener)
-    }
+  ended(): ConnectError | undefined {
+    return this.end
   }
-  get listenerCount(): number {
-    return this.listeners.length
+  listen(listener: (() => void) | undefined): void {
+    this.listener = listener
+  }
+  /** Whether anybody listens. */
+  get heeded(): boolean {
+    return this.listener !== undefined
   }
 
   /** The peer allows so many from now on. */
@@ -109,13 +94,13 @@ export class ScriptedSession implements Session<ScriptedSession> {
   private finish(error: ConnectError): void {
     if (this.over) return
     this.over = true
+    this.end = error
     this.tell()
-    Deferred.doneUnsafe(this.end, Effect.succeed(error))
   }
   private cutAll(): void {
     for (const call of [...this.calls]) if (this.calls.delete(call)) call.cut()
   }
   private tell(): void {
-    for (const listener of this.listeners) listener()
+    this.listener?.()
   }
 }

@@ -36,12 +36,12 @@ export class StubUpstream extends UpstreamBase<ScriptedSession, string> {
       id: `${name}#1`,
       session: this.session,
       scope: Scope.makeUnsafe(),
-      owner: { returned: () => this.changed() },
+      owner: { returned: () => this.changed(), changedAt: () => this.changed() },
       methods: new MethodEstimates(),
       maxStreams: Infinity,
       now: () => time.now
     })
-    this.session.subscribe(() => this.changed())
+    this.live.follow()
   }
   lease(demand: Demand): Lease<ScriptedSession> | Refusal<string> {
     this.asked++

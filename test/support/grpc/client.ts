@@ -83,8 +83,8 @@ const gauged = (transport: Service, gauge: Gauge): Service => ({
           connection: gauge.watch(session.connection),
           limit: () => session.limit(),
           heardAt: () => session.heardAt(),
-          ended: session.ended,
-          subscribe: (listener: () => void) => session.subscribe(listener)
+          ended: () => session.ended(),
+          listen: (listener: (() => void) | undefined) => session.listen(listener)
         }))
     )
 })

@@ -27,7 +27,7 @@ const scoped = (options: TestClusterOptions = {}) =>
       assert.strictEqual(sleeps.now, 0, "timers")
       assert.strictEqual(all.cluster.waitingUnsafe(), 0, "waiters")
       for (const { session } of all.connector.dials) {
-        assert.strictEqual((session?.listenerCount ?? 0) + (session?.awaiting ?? 0), 0, "listeners")
+        assert.isFalse(session?.heeded ?? false, "listeners")
       }
       const { root } = yield* all.cluster.snapshot
       assert.strictEqual(root.inFlight, 0, "borrows")
@@ -74,6 +74,17 @@ describe("Cluster", () => {
         )
         assert.strictEqual(yield* inFlight(cluster), 1)
         yield* Fiber.interrupt(fiber)
+        assert.strictEqual(yield* inFlight(cluster), 0)
+      })
+    )
+
+    it.effect("a dial that is over at once serves the borrow that it was for, with one permit", () =>
+      Effect.gen(function* () {
+        const { cluster } = yield* make({ addresses: ["a", "b"], min: 0, max: 1, limit: 1 })
+        const lease = yield* cluster.get()
+        assert.strictEqual(cluster.waitingUnsafe(), 0)
+        lease.release("Success")
+        yield* Effect.scoped(Effect.andThen(cluster.get(), cluster.get()))
         assert.strictEqual(yield* inFlight(cluster), 0)
       })
     )

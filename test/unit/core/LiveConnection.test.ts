@@ -17,7 +17,7 @@ const setup = (limit = 2, maxStreams = Infinity) => {
     id: "a#1",
     session,
     scope: Scope.makeUnsafe(),
-    owner: { returned: () => log.push(`woken ${live.inFlight}`) },
+    owner: { returned: () => log.push(`woken ${live.inFlight}`), changedAt: () => log.push("changed") },
     methods,
     maxStreams,
     now: () => time.now

@@ -6,7 +6,7 @@ import { make as demand } from "@hawser/core/Demand"
 import { Subchannel } from "@hawser/core/Subchannel"
 import { endpoint, leased, parts, type PartsOptions, settle } from "../../support/core/parts.ts"
 import { type Answer } from "../../support/core/ScriptedConnector.ts"
-import type { ScriptedSession } from "../../support/core/ScriptedSession.ts"
+import { ScriptedSession } from "../../support/core/ScriptedSession.ts"
 
 const setup = (options: PartsOptions = {}, script: () => Answer = () => ({ _tag: "Hang" })) =>
   Effect.gen(function* () {
@@ -41,7 +41,7 @@ describe("Subchannel", () => {
       lease.release("Success")
       yield* subchannel.close
       assert.strictEqual(connector.closed, 1)
-      assert.strictEqual(connector.dials[0]!.session!.listenerCount, 0)
+      assert.isFalse(connector.dials[0]!.session!.heeded)
       assert.strictEqual(subchannel.lease(demand())._tag, "Closed")
     })
   )
@@ -155,6 +155,7 @@ describe("Subchannel", () => {
       assert.notStrictEqual(subchannel.lease(demand())._tag, "Lease")
       ;(yield* connector.dialled(2)).open()
       yield* recorder.nth("Connected", 2)
+      yield* settle
       assert.deepStrictEqual(states, ["Ready", "Connecting", "Ready"])
       const disconnected = recorder.of("Disconnected")[0]!
       assert.strictEqual(disconnected.inFlight, 2)
@@ -165,7 +166,7 @@ describe("Subchannel", () => {
       two.release("Success")
       yield* settle
       assert.isTrue(session.closed)
-      assert.strictEqual(subchannel.draining.size, 0)
+      assert.strictEqual(subchannel.draining.length, 0)
       assert.strictEqual(subchannel.load(), 1)
     })
   )
@@ -368,6 +369,63 @@ describe("Subchannel", () => {
       assert.strictEqual(subchannel.connectivity(), "Ready", "dialled at once")
       yield* lose
       assert.strictEqual(subchannel.connectivity(), "Connecting")
+    })
+  )
+
+  it.effect("no fiber stays with a connection", () =>
+    Effect.gen(function* () {
+      const { connector, options } = yield* parts({ reconnect: exact })
+      const fibers: Array<Fiber.Fiber<void>> = []
+      const subchannel = new Subchannel(endpoint("a"), "Min", {
+        ...options,
+        run: (effect) => {
+          const fiber = options.run(effect)
+          fibers.push(fiber)
+          return fiber
+        }
+      })
+      const running = () => fibers.filter((fiber) => fiber.pollUnsafe() === undefined).length
+      subchannel.start()
+      yield* settle
+      assert.strictEqual(running(), 1)
+      connector.dials[0]!.open()
+      yield* settle
+      assert.strictEqual(running(), 0)
+      connector.sessions[0]!.lose()
+      yield* settle
+      assert.strictEqual(running(), 1)
+      yield* TestClock.adjust("1 second")
+      connector.dials[1]!.open()
+      yield* settle
+      assert.deepStrictEqual([running(), subchannel.connectivity()], [0, "Ready"])
+      yield* subchannel.close
+    })
+  )
+
+  it.effect("a connection that had ended before anybody listened is lost at once", () =>
+    Effect.gen(function* () {
+      const connect = () =>
+        Effect.sync(() => {
+          const session = new ScriptedSession("a", 100, 0)
+          session.goAway()
+          return session
+        })
+      const { recorder, subchannel } = yield* setup({ connect, reconnect: exact })
+      yield* settle
+      assert.strictEqual(subchannel.connectivity(), "Connecting")
+      assert.deepStrictEqual(recorder.tags, ["Connecting", "Connected", "Disconnected", "ConnectFailed"])
+    })
+  )
+
+  it.effect("an answer in the turn of the loss is still a proof", () =>
+    Effect.gen(function* () {
+      const { connector, recorder, subchannel } = yield* setup({ reconnect: exact }, () => ({ _tag: "Open" }))
+      const lease = leased(subchannel.lease(demand()))
+      connector.sessions[0]!.goAway()
+      lease.release("Success")
+      yield* settle
+      assert.strictEqual(connector.dials.length, 2)
+      assert.strictEqual(recorder.of("ConnectFailed").length, 0)
     })
   )
 
