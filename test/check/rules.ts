@@ -48,7 +48,7 @@ export const floors = (
   const upward = eachImport(sources, (source, item, to) => {
     const from = place(source)
     if (item.specifier.startsWith("@grpc/grpc-js") && !transport.test(source.path)) {
-      return "imports @grpc/grpc-js: only the adapter and Credentials may"
+      return "imports @grpc/grpc-js: only the adapter, Credentials and TestServer may"
     }
     if (to === undefined) return undefined
     const [, pkg = "", module = ""] = /^packages\/([^/]+)\/src\/(.+)\.ts$/.exec(to) ?? []

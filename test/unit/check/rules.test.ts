@@ -2,9 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Rules from "../../check/rules.ts"
 import { parse } from "../../check/sources.ts"
 
-const plan = { core: ["Low Peer", "High", "index"], grpc: ["Call", "GrpcJs", "index"] }
+const plan = { core: ["Low Peer", "High", "index"], grpc: ["Call", "GrpcJs", "index"], testing: ["Serve TestServer"] }
 const core = (module: string, text: string) => parse(`packages/core/src/${module}.ts`, text)
 const grpc = (module: string, text: string) => parse(`packages/grpc/src/${module}.ts`, text)
+const testing = (module: string, text: string) => parse(`packages/testing/src/${module}.ts`, text)
 
 const one = (findings: ReadonlyArray<string>, pattern: RegExp) => {
   assert.strictEqual(findings.length, 1, findings.join("\n"))
@@ -37,8 +38,13 @@ describe("floors", () => {
     one(judge(grpc("Call", `import "../../core/src/Low.ts"`)), /reaches out of its package/)
     one(judge(grpc("Call", `import "@hawser/testing"`)), /grpc must not import/)
   })
-  it("finds grpc-js outside the adapter and Credentials, types included", () => {
+  it("finds grpc-js outside the adapter, Credentials and TestServer, types included", () => {
     none(judge(grpc("GrpcJs", `import * as grpc from "@grpc/grpc-js"`)))
+    none(judge(testing("TestServer", `import * as grpc from "@grpc/grpc-js"`)))
+    one(
+      judge(testing("Serve", `import * as grpc from "@grpc/grpc-js"`)),
+      /only the adapter, Credentials and TestServer/
+    )
     one(judge(grpc("Call", `import type { Metadata } from "@grpc/grpc-js"`)), /only the adapter/)
     one(judge(core("Low", `import "@grpc/grpc-js/build/src/call"`)), /only the adapter/)
   })
