@@ -165,6 +165,8 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
       if (m.upstream.connectivity() !== "Ready" || m.upstream.penalised() || this.due.includes(m)) continue
       if (m.failing ? now >= m.trialAt : now - m.pickedAt >= neglectedMillis) this.due.push(m)
     }
+    // Whoever waits longest gets the trial, and not the next one to come.
+    if (this.due.length > 0) this.changed()
   }
 
   private tryNeglected(demand: Demand): Lease<C> | undefined {

@@ -27,11 +27,13 @@ export interface DrainOptions<C, E> {
 export const make = <C, E>(options: DrainOptions<C, E>): Effect.Effect<DrainReport> => {
   const done = Deferred.makeUnsafe<DrainReport>()
   let started = false
-  return Effect.suspend(() => {
-    if (started) return Deferred.await(done)
+  // An interrupt between the mark and the fork would leave a drain that everybody waits for and nobody runs.
+  return Effect.uninterruptibleMask((restore) => {
+    const report = restore(Deferred.await(done))
+    if (started) return report
     started = true
     // A fiber of its own: whoever asked may be interrupted, the drain goes on.
-    return Effect.andThen(Effect.forkDetach(Deferred.into(drain(options), done)), Deferred.await(done))
+    return Effect.andThen(Effect.forkDetach(Deferred.into(drain(options), done)), report)
   })
 }
 

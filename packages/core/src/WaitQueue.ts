@@ -202,7 +202,10 @@ export class WaitQueue<C, E> {
         continue
       }
       const out = this.options.upstream.lease(waiter.borrow)
-      if (out._tag === "Lease") {
+      if (!waiter.queued) {
+        // Whoever listens to events heard of a dial that this lease began, and took the waiter out.
+        if (out._tag === "Lease") out.release("Neutral")
+      } else if (out._tag === "Lease") {
         if (waiter.borrow.priority === 1) this.callsInRow++
         else if (waiter.borrow.priority === 2) this.callsInRow = 0
         this.remove(waiter)

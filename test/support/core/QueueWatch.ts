@@ -3,6 +3,7 @@ import type { Lease } from "@hawser/core/Lease"
 import { WaitQueue } from "@hawser/core/WaitQueue"
 
 interface Entry {
+  readonly patient: boolean
   readonly priority: number
   readonly expires: number
   state: "asking" | "waiting" | "granted" | "refused" | "left"
@@ -18,6 +19,8 @@ export class QueueWatch {
   private readonly now: () => number
   private readonly maxWaitMillis: number
   closed = false
+  /** Told of each borrow that is refused, when it is. */
+  onRefused: ((borrow: Borrow<never, never>, error: unknown) => void) | undefined = undefined
 
   constructor(problems: Set<string>, now: () => number, maxWaitMillis: number) {
     this.problems = problems
@@ -27,6 +30,11 @@ export class QueueWatch {
 
   get waiting(): number {
     return this.lanes.reduce((n, lane) => n + lane.length, 0)
+  }
+
+  /** How many wait that do not wait for a connection which can't be had. */
+  get impatient(): number {
+    return this.lanes.reduce((n, lane) => n + lane.filter((entry) => !entry.patient).length, 0)
   }
 
   /** Whoever waits has time left. */
@@ -41,7 +49,12 @@ export class QueueWatch {
   observe<C, E>(borrow: Borrow<C, E>, ask: (borrow: Borrow<C, E>) => Waiting | undefined): Waiting | undefined {
     const now = this.now()
     const { priority } = borrow
-    const entry: Entry = { priority, expires: Math.min(borrow.deadline, now + this.maxWaitMillis), state: "asking" }
+    const entry: Entry = {
+      patient: borrow.waitForReady,
+      priority,
+      expires: Math.min(borrow.deadline, now + this.maxWaitMillis),
+      state: "asking"
+    }
     const ahead = this.lanes[priority]!.length
     const { granted, refused } = borrow
     borrow.granted = (lease: Lease<C>) => {
@@ -51,6 +64,7 @@ export class QueueWatch {
     }
     borrow.refused = (error: E) => {
       this.told(entry, "refused")
+      this.onRefused?.(borrow as Borrow<never, never>, error)
       refused.call(borrow, error)
     }
     const place = ask(borrow)
