@@ -1,5 +1,6 @@
 // Prints "PASSED FAILED" for one step: node .ci/count.cjs EXIT_CODE FILE...
-// It reads the last JSON object of the first file that has one: vitest's, `{ passed, failed }` or `{ bars: [{ ok }] }`.
+// It reads the last JSON object of the first file that has one: vitest's, `{ passed, failed }`, `{ bars: [{ ok }] }` or
+// `{ seeds, violations }`.
 // A step that counted nothing counts as one, and so does a failure that the step's own count does not show.
 const { existsSync, readFileSync } = require("node:fs")
 
@@ -27,6 +28,11 @@ const report =
     .filter(existsSync)
     .map(last)
     .find((value) => value !== undefined) ?? {}
+// A thousand seeds are one thing that was checked, a seed with a violation is one that failed.
+if (Number.isInteger(report.violations)) {
+  report.passed = report.violations === 0 ? 1 : 0
+  report.failed = report.violations
+}
 let passed = report.numPassedTests ?? report.passed ?? report.bars?.filter(({ ok }) => ok).length
 let failed = report.numFailedTests ?? report.failed ?? report.bars?.filter(({ ok }) => !ok).length
 if (!Number.isInteger(passed) || !Number.isInteger(failed)) passed = failed = 0

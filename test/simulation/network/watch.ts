@@ -1,0 +1,274 @@
+/**
+ * Looks at the core from inside, after every step: permits, states, picks, leases.
+ *
+ * The core is the real one; its classes are watched through their prototypes while a run lasts.
+ */
+import { Balancer } from "@hawser/core/Balancer"
+import { name } from "@hawser/core/Endpoint"
+import { LiveConnection, LiveLease } from "@hawser/core/LiveConnection"
+import type { Connectivity } from "@hawser/core/Connectivity"
+import type { Member } from "@hawser/core/Member"
+import { Pool } from "@hawser/core/Pool"
+import type { Policy } from "@hawser/core/Policy"
+import { Subchannel } from "@hawser/core/Subchannel"
+import type { ConnectError } from "@hawser/core/ConnectError"
+import type { Connection } from "@hawser/grpc/Connection"
+
+type Live = LiveConnection<Connection>
+type Sub = Subchannel<Connection>
+
+/** Where a subchannel may go from where it is. */
+const legal: Readonly<Record<Connectivity, ReadonlyArray<Connectivity>>> = {
+  Idle: ["Connecting", "Shutdown"],
+  Connecting: ["Ready", "TransientFailure", "Shutdown"],
+  Ready: ["Connecting", "TransientFailure", "Shutdown"],
+  // It dials from there without a word: whoever asks is told the last error.
+  TransientFailure: ["Connecting", "Ready", "Shutdown"],
+  Shutdown: []
+}
+
+/** Ticks come every 50 ms while calls are in flight. */
+const recoveredMillis = 300
+
+/** Watches one run. */
+export class Watch {
+  readonly problems: Set<string>
+  readonly pools: Array<Pool<Connection>> = []
+  /** Leases that were granted and not given back, by connection. */
+  private readonly out = new Map<Live, number>()
+  /** Those of them that can be overdue. */
+  private readonly timed = new Map<Live, number>()
+  private readonly states = new Map<Sub, Connectivity>()
+  private readonly currents = new Map<Sub, Live | undefined>()
+  private members: ReadonlyArray<Member<Connection, ConnectError>> = []
+  private balancer: Balancer<Connection, ConnectError> | undefined = undefined
+  private readonly max: number
+  /** How many leases were granted. */
+  granted = 0
+  /** While a caller gives up: what is released now says nothing about an endpoint. */
+  interrupting = false
+  private made = 0
+  private lost = 0
+  private fresh = 0
+
+  constructor(problems: Set<string>, max: number) {
+    this.problems = problems
+    this.max = max
+  }
+
+  /** Wraps a policy, so that its members are known. */
+  policy(inner: Policy): Policy {
+    return {
+      name: inner.name,
+      picker: (members, random) => {
+        this.members = members as unknown as typeof this.members
+        return inner.picker(members, random)
+      }
+    }
+  }
+
+  /** Starts watching. Returns what ends it. */
+  static install(watch: Watch): () => void {
+    const { start } = Pool.prototype
+    const { lease: balance } = Balancer.prototype
+    const { start: begin } = Subchannel.prototype
+    const { lease } = LiveConnection.prototype
+    const { release } = LiveLease.prototype
+    const unreleased = new WeakMap<object, Live>()
+    Balancer.prototype.lease = function (demand) {
+      watch.balancer = this as unknown as typeof watch.balancer
+      return balance.call(this, demand)
+    }
+    Subchannel.prototype.start = function () {
+      watch.made++
+      begin.call(this)
+    }
+    Pool.prototype.start = function () {
+      watch.pools.push(this as Pool<Connection>)
+      start.call(this)
+    }
+    LiveConnection.prototype.lease = function (demand, now) {
+      // Asked of the connection itself: what core makes of it is what is watched.
+      const room = this.inFlight < this.session.limit()
+      const out = lease.call(this, demand, now)
+      if (out._tag === "Lease") {
+        watch.granted++
+        if (!this.lending) watch.problems.add("I-7 a lease of a connection that lends no more")
+        if (!room) watch.problems.add("I-1 a lease above the limit")
+        unreleased.set(out, this as unknown as Live)
+        watch.out.set(this as unknown as Live, (watch.out.get(this as unknown as Live) ?? 0) + 1)
+        if (demand.method !== undefined) {
+          watch.timed.set(this as unknown as Live, (watch.timed.get(this as unknown as Live) ?? 0) + 1)
+        }
+      }
+      return out
+    }
+    LiveLease.prototype.release = function (outcome, report) {
+      const live = unreleased.get(this)
+      if (live !== undefined) {
+        if (watch.interrupting && outcome !== "Neutral") watch.problems.add(`I-11 an interrupt is booked as ${outcome}`)
+        unreleased.delete(this)
+        watch.out.set(live, watch.out.get(live)! - 1)
+        if (this.demand.method !== undefined) watch.timed.set(live, watch.timed.get(live)! - 1)
+      }
+      release.call(this, outcome, report)
+    }
+    return () => {
+      Pool.prototype.start = start
+      Subchannel.prototype.start = begin
+      Balancer.prototype.lease = balance
+      LiveConnection.prototype.lease = lease
+      LiveLease.prototype.release = release
+    }
+  }
+
+  /** I-1 to I-4 and I-7, after every step. */
+  check(): void {
+    for (const pool of this.pools) {
+      // One may stand in for another beyond the maximum.
+      if (pool.subchannels.length > this.max + 1) this.problems.add("I-1 more connections than the maximum and one")
+      if (pool.load() < 0) this.problems.add("I-1 negative load")
+      for (const subchannel of pool.subchannels) this.look(subchannel)
+    }
+    // It starts with a subchannel, and anew after a connection that had proved itself; never after one that had not.
+    if (this.fresh > this.made + this.lost) this.problems.add("I-12 the backoff starts afresh without a reason")
+  }
+
+  /** I-6: whether a permit is free that the first waiter could have. For when nothing is ready to run. */
+  wasted(): boolean {
+    for (const member of this.members) {
+      const pool = member.upstream as unknown as Pool<Connection>
+      if (pool.connectivity() !== "Ready") continue
+      for (const live of pool.connections()) {
+        if (live.hasRoom() && (live.quarantinedAt !== undefined) === pool.penalised()) return true
+      }
+    }
+    return false
+  }
+
+  /** Whether somebody might be told to wait, or be told why not: `Failing` only where every endpoint fails. */
+  get failing(): boolean {
+    return this.pools.every((pool) => pool.connectivity() === "TransientFailure")
+  }
+
+  /** Whether a pool has nothing to lend, and does nothing about it although it may. */
+  lazy(): boolean {
+    return this.pools.some((pool) => {
+      const { subchannels } = pool
+      if (pool.connectivity() !== "Ready" || pool.replacing || subchannels.length >= this.max) return false
+      return subchannels.every((s) => {
+        const { current } = s
+        return current !== undefined && current.limit() > 0 && current.inFlight >= current.limit()
+      })
+    })
+  }
+
+  /** Every connection that the core knows, with what is in flight on it. */
+  lives(): ReadonlyArray<Live> {
+    const out: Array<Live> = []
+    for (const pool of this.pools) {
+      for (const { current, draining } of pool.all()) {
+        if (current !== undefined) out.push(current)
+        out.push(...draining)
+      }
+    }
+    return out
+  }
+
+  /** Dials that go on. */
+  dialling(): number {
+    let n = 0
+    for (const pool of this.pools) {
+      for (const s of pool.subchannels) if (s.current === undefined && s.connectivity() !== "Shutdown") n++
+    }
+    return n
+  }
+
+  /** What must be so whenever nothing is ready to run. `busy`: calls are in flight. */
+  idle(now: number, busy: boolean): void {
+    this.picks()
+    for (const live of this.lives()) {
+      if (!live.lending && live.inFlight === 0) this.problems.add("I-3 a connection that is done is not closed")
+      this.chain(live)
+      const { quarantinedAt } = live
+      if (quarantinedAt === undefined || !live.lending) continue
+      const heard = live.heardAt()
+      if (busy && heard > quarantinedAt && now - heard > recoveredMillis) {
+        this.problems.add("I-7 a connection spoke, and is still put aside")
+      }
+    }
+  }
+
+  /** I-7: those are picked that are Ready and well; or all that are Ready, when fewer than half of them are well. */
+  private picks(): void {
+    if (this.balancer === undefined) return
+    const ready = this.balancer.ready()
+    const usable = this.balancer.usable()
+    const expected = usable.length * 2 < ready.length ? ready : usable
+    if (expected.length === 0) return
+    const picked = new Set(this.members)
+    if (picked.size !== expected.length || expected.some((member) => !picked.has(member))) {
+      this.problems.add("I-7 the set that is picked from is not what it should be")
+    }
+  }
+
+  /** A backoff has started. */
+  restarted(): void {
+    this.fresh++
+  }
+
+  /** The borrows that can be overdue hang together, oldest first. */
+  private chain(live: Live): void {
+    let n = 0
+    let last = -Infinity
+    for (let lease = live.oldest; lease !== undefined; lease = lease.next) {
+      if (++n > live.inFlight || lease.startedAt < last) {
+        this.problems.add("I-2 the chain of leases is broken")
+        return
+      }
+      last = lease.startedAt
+    }
+    if (n !== (this.timed.get(live) ?? 0)) this.problems.add("I-2 the chain of leases is incomplete")
+  }
+
+  /** I-10: what must be so when the client has been closed. */
+  closed(): void {
+    for (const pool of this.pools) {
+      if (pool.connectivity() !== "Shutdown") this.problems.add("I-10 a pool is not shut down")
+      if (pool.load() !== 0) this.problems.add(`I-10 ${pool.load()} permits left`)
+    }
+    if (this.lives().length > 0) this.problems.add("I-10 connections left")
+    for (const n of this.out.values()) if (n !== 0) this.problems.add("I-2 a lease was not given back")
+  }
+
+  private look(subchannel: Sub): void {
+    const now = subchannel.connectivity()
+    const before = this.states.get(subchannel)
+    if (before !== now) {
+      this.states.set(subchannel, now)
+      if (before !== undefined && !legal[before].includes(now)) this.problems.add(`I-4 from ${before} to ${now}`)
+    }
+    const { current, draining } = subchannel
+    const held = this.currents.get(subchannel)
+    if (held !== current) {
+      // It proved itself: it answered, or it lasted.
+      if (held !== undefined && (held.answered > 0 || held.now() - held.openedAt >= 10_000)) this.lost++
+      this.currents.set(subchannel, current)
+    }
+    if (now === "Ready" && current === undefined) this.problems.add("I-3 Ready without a connection")
+    if (now !== "Ready" && current !== undefined) this.problems.add(`I-3 ${now} with a connection`)
+    if (current !== undefined) {
+      if (draining.includes(current)) this.problems.add("I-3 lends and drains")
+      this.count(current)
+    }
+    for (const live of draining) {
+      if (live.lending) this.problems.add(`I-3 drains and lends: ${name(live.endpoint)}`)
+      this.count(live)
+    }
+  }
+
+  private count(live: Live): void {
+    const out = this.out.get(live) ?? 0
+    if (live.inFlight !== out) this.problems.add(`I-2 ${live.inFlight} in flight, ${out} leases out`)
+  }
+}
