@@ -529,6 +529,21 @@ describe("messages", () => {
     )
   )
 
+  it.live("that nobody asked for may not be pushed", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const allowed: Array<boolean> = []
+        const server = yield* Http2Server.make((s) => {
+          allowed.push(s.stream.pushAllowed)
+          Http2Server.polite(s)
+        })
+        const client = yield* Client.make({ endpoints: [server.address] })
+        yield* client.channel.unary(Call.make(method("/hawser.test.v1.Echo/Echo"), "a"))
+        assert.deepStrictEqual(allowed, [false])
+      })
+    )
+  )
+
   const odd: ReadonlyArray<readonly [string, Http2Server.Script, RpcError.RpcReason["_tag"], string]> = [
     ["twice in a unary answer", (s) => (s.message(), s.message(), s.end()), "Internal", "more than one message"],
     ["not at all, with OK", (s) => s.end(), "Internal", "without an answer"],

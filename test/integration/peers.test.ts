@@ -159,8 +159,7 @@ const inHttp2: Record<string, Row> = {
     peer: onCall((stream, send) =>
       send(Wire.frame(Wire.kind.push, 4, stream, Buffer.concat([Wire.numbers(2), Wire.block([[":path", "/"]])])))
     ),
-    unary: silent,
-    timeout: brief
+    unary: lost
   },
   "widens the window beyond its limit": {
     peer: onCall((stream, send) => {
@@ -419,7 +418,7 @@ const cuts: Record<string, Row> = Object.fromEntries(
       peer: raw(
         Wire.talking({ sender: Wire.cutAfter(n), onCall: (stream, send) => send(Wire.answer(stream, Wire.good)) })
       ),
-      unary: n < 9 ? unsent : n <= 18 ? [unsent, lost] : n < 71 ? lost : broken
+      unary: n < 9 ? unsent : n <= 18 ? [unsent, lost] : n < 80 ? lost : broken
     }
   ])
 )

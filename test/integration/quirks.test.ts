@@ -10,7 +10,9 @@ import { EchoRequest } from "../generated/echo.ts"
 import * as certificate from "../support/grpc/certificate.ts"
 import * as EchoServer from "../support/grpc/EchoServer.ts"
 import { eventually, leavesNothing } from "../support/grpc/eventually.ts"
+import * as frames from "../support/grpc/frames.ts"
 import * as Http2Server from "../support/grpc/Http2Server.ts"
+import * as PeersWire from "../support/grpc/PeersWire.ts"
 import { untilEnded } from "../support/grpc/sessionEnd.ts"
 import * as TcpServer from "../support/grpc/TcpServer.ts"
 import { AsyncLocalStorage } from "node:async_hooks"
@@ -26,9 +28,9 @@ const bytes = Buffer.from(
   EchoRequest.encode({ id: "a", payload: Buffer.alloc(0), delayMillis: 0, failCode: 0 }).finish()
 )
 
-const open = (address: string) =>
+const open = (address: string, more: grpc.ChannelOptions = {}) =>
   Effect.acquireRelease(
-    Effect.sync(() => new grpc.Channel(`ipv4:${address}`, grpc.credentials.createInsecure(), options)),
+    Effect.sync(() => new grpc.Channel(`ipv4:${address}`, grpc.credentials.createInsecure(), { ...options, ...more })),
     (channel) => Effect.sync(() => channel.close())
   )
 
@@ -43,6 +45,9 @@ const readyState = (channel: grpc.Channel, wanted: grpc.connectivityState) =>
 
 interface RawCall {
   readonly call: ReturnType<grpc.Channel["createCall"]>
+  headers: number
+  messages: number
+  written: boolean
   status: grpc.StatusObject | undefined
 }
 
@@ -52,18 +57,30 @@ const start = (
   deadline = Infinity,
   seen = () => {}
 ): RawCall => {
-  const raw: RawCall = { call: channel.createCall(path, deadline, null, null, null), status: undefined }
+  const raw = prepare(channel, metadata, deadline, seen)
+  raw.call.sendMessageWithContext({ callback: () => void (raw.written = true) }, bytes)
+  raw.call.halfClose()
+  raw.call.startRead()
+  return raw
+}
+
+/** A call that has sent nothing but its headers. */
+const prepare = (
+  channel: grpc.Channel,
+  metadata = new grpc.Metadata(),
+  deadline = Infinity,
+  seen = () => {}
+): RawCall => {
+  const call = channel.createCall(path, deadline, null, null, null)
+  const raw: RawCall = { call, headers: 0, messages: 0, written: false, status: undefined }
   raw.call.start(metadata, {
-    onReceiveMetadata: () => {},
-    onReceiveMessage: () => {},
+    onReceiveMetadata: () => void raw.headers++,
+    onReceiveMessage: () => void raw.messages++,
     onReceiveStatus: (status) => {
       raw.status = status
       seen()
     }
   })
-  raw.call.sendMessageWithContext({}, bytes)
-  raw.call.halfClose()
-  raw.call.startRead()
   return raw
 }
 
@@ -169,6 +186,364 @@ describe("what the adapter relies on in grpc-js", () => {
         yield* Scope.close(scope, Exit.void)
         yield* hooked.until("closed", (s) => s.sockets.size === 0)
         assert.strictEqual(plain.sockets.size, 1)
+      })
+    )
+  )
+})
+
+/** A status as one line: code, text, names of the metadata, how many headers and messages came before it. */
+const verdict = ({ headers, messages, status }: RawCall): string => {
+  const { code, details, metadata } = status!
+  const names = Object.keys(metadata.getMap()).filter((name) => name !== "date")
+  return `${code} "${details}" [${names.join()}] after ${headers} and ${messages}`
+}
+
+const ended = (raw: RawCall) => eventually("ended", () => raw.status !== undefined)
+
+describe("what Status relies on in grpc-js: the text and shape of a status that", () => {
+  const statuses: ReadonlyArray<readonly [string, Http2Server.Script, RegExp]> = [
+    ["is alone has the content type", (s) => s.trailersOnly("5", "gone"), /^5 "gone" \[content-type\] after 0 and 0$/],
+    [
+      "follows headers has none",
+      (s) => {
+        s.open()
+        setImmediate(() => s.end("5", { "grpc-message": "gone" }))
+      },
+      /^5 "gone" \[\] after 1 and 0$/
+    ],
+    ["is no number is NaN", (s) => s.trailersOnly("abc"), /^NaN "" /],
+    ["does not exist is passed on", (s) => s.trailersOnly("999"), /^999 "" /],
+    [
+      "a reset with NO_ERROR makes",
+      (s) => {
+        s.open()
+        setImmediate(() => s.reset(0))
+      },
+      /^13 "Received RST_STREAM with code 0 \(.*" \[\] after 1 and 0$/
+    ],
+    ["a reset with INTERNAL_ERROR makes", (s) => s.reset(2), /^13 "Received RST_STREAM with code 2 .*" \[\] after 0/],
+    ["a refusal makes", (s) => s.reset(7), /^14 "Stream refused by server" \[\] after 0 and 0$/],
+    ["a reset with CANCEL makes, as ours would", (s) => s.reset(8), /^1 "Call cancelled" \[\] after 0 and 0$/],
+    [
+      "a reset with ENHANCE_YOUR_CALM makes",
+      (s) => s.reset(11),
+      /^8 "Bandwidth exhausted or memory limit exceeded" \[\] after 0 and 0$/
+    ],
+    [
+      "HTTP's 503 makes, after headers",
+      (s) => s.page(503, "<html>"),
+      /^14 "Received HTTP status code 503" \[\] after 1/
+    ],
+    [
+      "a page with HTTP's 200 makes: its text is read as a length",
+      (s) => s.page(200, "<html>no gRPC here</html>"),
+      /^8 "Received message larger than max \(\d+ vs \d+\)" \[\] after 1 and 0$/
+    ],
+    [
+      "a loss of the connection makes",
+      (s) => s.session.socket.resetAndDestroy(),
+      /^14 "(?:Connection dropped|read ECONNRESET)" \[\] after 0 and 0$/
+    ],
+    [
+      "a goodbye with ENHANCE_YOUR_CALM makes, though the stream is one that the server knows",
+      (s) => s.session.goaway(11, s.stream.id!),
+      /^8 "Bandwidth exhausted or memory limit exceeded" \[\] after 0 and 0$/
+    ],
+    [
+      "a goodbye with INTERNAL_ERROR makes, though the stream is one that the server knows",
+      (s) => s.session.goaway(2, s.stream.id!),
+      /^13 "Received RST_STREAM with code 2 .*Session closed.*" \[\] after 0 and 0$/
+    ]
+  ]
+  for (const [what, script, expected] of statuses) {
+    it.live(what, () =>
+      leavesNothing(
+        Effect.gen(function* () {
+          const server = yield* Http2Server.make(script)
+          const raw = start(yield* open(server.address))
+          yield* ended(raw)
+          assert.match(verdict(raw), expected)
+          // Nothing was sent again.
+          assert.strictEqual(server.streams.length, 1)
+        })
+      )
+    )
+  }
+
+  it.live("a goodbye below the stream makes is that of a refusal", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* TcpServer.make(frames.byHand((_, writer) => writer.goaway(0, 0)))
+        const raw = start(yield* open(server.address))
+        yield* ended(raw)
+        assert.match(verdict(raw), /^14 "Stream refused by server" \[\] after 0 and 0$/)
+      })
+    )
+  )
+
+  it.live("a deadline makes, before and after headers", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        for (const [script, expected] of [
+          [() => {}, /^4 "Deadline exceeded after .*" \[\] after 0 and 0$/],
+          [(s: Http2Server.ServerStream) => s.open(), /^4 "Deadline exceeded after .*" \[\] after 1 and 0$/]
+        ] as const) {
+          const server = yield* Http2Server.make(script)
+          const channel = yield* open(server.address)
+          yield* readyState(channel, grpc.connectivityState.READY)
+          const raw = start(channel, new grpc.Metadata(), Date.now() + 200)
+          yield* ended(raw)
+          assert.match(verdict(raw), expected)
+        }
+      })
+    )
+  )
+
+  it.live("a message above the limit makes, either way", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make((s) => s.message(Buffer.alloc(100)))
+        const small = { "grpc.max_receive_message_length": 10, "grpc.max_send_message_length": -1 }
+        const channel = yield* open(server.address, small)
+        const raw = start(channel)
+        yield* ended(raw)
+        assert.match(verdict(raw), /^8 "Received message larger than max \(100 vs 10\)" \[\] after 1 and 0$/)
+
+        const narrow = yield* open(server.address, { "grpc.max_send_message_length": 1 })
+        const sent = start(narrow)
+        yield* ended(sent)
+        assert.match(verdict(sent), /^8 "Attempted to send message with a size larger than 1" \[\] after 0 and 0$/)
+      })
+    )
+  )
+
+  it.live("an unknown encoding makes has no code at all", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* TcpServer.make(
+          PeersWire.answering({
+            head: PeersWire.open(["grpc-encoding", "zstd"]),
+            body: PeersWire.message(Buffer.from("x"), { compressed: 1 }),
+            tail: [["grpc-status", "0"]]
+          })
+        )
+        const raw = start(yield* open(server.address))
+        yield* ended(raw)
+        assert.strictEqual(raw.status!.code, undefined)
+      })
+    )
+  )
+})
+
+describe("what calls rely on in grpc-js", () => {
+  it.live("each read brings one message, and OK waits until one more is asked for than there are", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        // If this fails, UnaryCall need not ask for a second message any more.
+        const server = yield* Http2Server.make((s) => {
+          s.message()
+          s.message()
+          s.end()
+        })
+        const channel = yield* open(server.address)
+        const raw = start(channel)
+        yield* eventually("a message", () => raw.messages === 1)
+        // What is answered later comes later.
+        server.script = Http2Server.polite
+        const later = start(channel)
+        yield* eventually("a later one", () => later.messages === 1)
+        assert.strictEqual(raw.messages, 1)
+        assert.isUndefined(raw.status)
+        raw.call.startRead()
+        yield* eventually("the second message", () => raw.messages === 2)
+        yield* ended(raw)
+        assert.strictEqual(raw.status!.code, 0)
+        later.call.cancelWithStatus(1, "")
+      })
+    )
+  )
+
+  it.live("an error waits for no reader", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make((s) => {
+          s.message()
+          s.message()
+          s.end("13")
+        })
+        const raw = start(yield* open(server.address))
+        yield* ended(raw)
+        assert.strictEqual(raw.status!.code, 13)
+        assert.isAtMost(raw.messages, 1)
+      })
+    )
+  )
+
+  it.live("requests that are given up look complete to the server, and then cancelled", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        // If this fails, Node resets a stream without ending it first: the virtual network must learn that.
+        const sent: Array<string> = []
+        const server = yield* TcpServer.make((socket) => {
+          PeersWire.talking({})(socket)
+          socket.on("data", (chunk: Buffer) => sent.push(...kinds(chunk)))
+        })
+        const raw = prepare(yield* open(server.address))
+        raw.call.sendMessageWithContext({ callback: () => void (raw.written = true) }, bytes)
+        yield* eventually("written", () => raw.written && sent.includes("data"))
+        raw.call.cancelWithStatus(grpc.status.CANCELLED, "ours")
+        yield* eventually("reset", () => sent.includes("reset"))
+        assert.deepStrictEqual(sent.slice(sent.indexOf("data")), ["data", "end", "reset"])
+      })
+    )
+  )
+
+  it.live("a write above the peer's stream limit is not acknowledged until a stream ends", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make(() => {}, { maxConcurrentStreams: 1 })
+        const channel = yield* open(server.address)
+        yield* readyState(channel, grpc.connectivityState.READY)
+        const first = start(channel)
+        yield* server.until("one", (s) => s.streams.length === 1)
+        const second = start(channel)
+        yield* eventually("written", () => first.written)
+        // Handed to the connection, and held back there.
+        yield* eventually("sent", () => second.call.getAuthContext() !== null)
+        assert.isFalse(second.written)
+        Http2Server.polite(server.streams[0]!)
+        yield* server.until("two", (s) => s.streams.length === 2)
+        yield* eventually("written", () => second.written)
+        second.call.cancelWithStatus(1, "")
+        first.call.cancelWithStatus(1, "")
+      })
+    )
+  )
+})
+
+/** The frames in one piece of what a client sends, after its preface. */
+const kinds = (chunk: Buffer): ReadonlyArray<string> => {
+  const preface = chunk.indexOf("\r\n\r\nSM\r\n\r\n")
+  const seen: Array<string> = []
+  for (let at = preface < 0 ? 0 : preface + 10; at + 9 <= chunk.length; at += 9 + chunk.readUIntBE(at, 3)) {
+    const ends = (chunk[at + 4]! & PeersWire.flag.endStream) !== 0
+    if (chunk[at + 3] === PeersWire.kind.data) seen.push(ends ? "end" : "data")
+    if (chunk[at + 3] === PeersWire.kind.rst) seen.push("reset")
+  }
+  return seen
+}
+
+describe("what sessions rely on in grpc-js", () => {
+  it.live("READY is told a moment before the connection is in its place", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        // If this fails, GrpcJsSession.ready need not wait for the next tick.
+        const server = yield* Http2Server.make()
+        const channel = yield* open(server.address)
+        const seen: Array<boolean> = []
+        yield* Effect.callback<void>((resume) => {
+          const look = (state: grpc.connectivityState): void => {
+            if (state !== grpc.connectivityState.READY) {
+              return channel.watchConnectivityState(state, Infinity, () => look(channel.getConnectivityState(false)))
+            }
+            seen.push(sessionOf(channel) !== undefined)
+            process.nextTick(() => {
+              seen.push(sessionOf(channel) !== undefined)
+              resume(Effect.void)
+            })
+          }
+          look(channel.getConnectivityState(true))
+        })
+        assert.deepStrictEqual(seen, [false, true])
+      })
+    )
+  )
+
+  it.live("new SETTINGS are known to the session, and announced by no event", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        // If this fails, GrpcJsSettings.stated can follow the event instead of a timer.
+        const server = yield* Http2Server.make(Http2Server.polite, { maxConcurrentStreams: 1 })
+        const channel = yield* open(server.address)
+        yield* readyState(channel, grpc.connectivityState.READY)
+        const session = sessionOf(channel)!
+        let events = 0
+        session.on("remoteSettings", () => void events++)
+        assert.strictEqual(session.remoteSettings.maxConcurrentStreams, 1)
+        for (const one of server.sessions) one.settings({ maxConcurrentStreams: 2 })
+        // Answered after them.
+        const raw = start(channel)
+        raw.call.startRead()
+        yield* eventually("the answer", () => raw.messages === 1)
+        raw.call.startRead()
+        yield* ended(raw)
+        assert.strictEqual(session.remoteSettings.maxConcurrentStreams, 2)
+        assert.strictEqual(events, 0)
+      })
+    )
+  )
+
+  it.live("a channel that is closed answers what is in flight, and throws at whoever calls or watches", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* EchoServer.make({ behaviour: EchoServer.holding })
+        const channel = yield* open(server.address)
+        const raw = start(channel)
+        yield* server.until("running", (s) => s.running === 1)
+        channel.close()
+        assert.strictEqual(channel.getConnectivityState(false), grpc.connectivityState.SHUTDOWN)
+        assert.throws(() => prepare(channel))
+        assert.throws(() => channel.watchConnectivityState(grpc.connectivityState.READY, Infinity, () => {}))
+        server.calls[0]!.answer()
+        yield* eventually("answered", () => raw.messages === 1)
+        raw.call.startRead()
+        yield* ended(raw)
+        assert.strictEqual(raw.status!.code, 0)
+      })
+    )
+  )
+
+  it.live("a channel that has lost its connection dials again for a call", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        // If this fails, a session need not close its channel in the turn of the loss.
+        const server = yield* EchoServer.make()
+        const channel = yield* open(server.address)
+        yield* readyState(channel, grpc.connectivityState.READY)
+        yield* server.until("one", (s) => s.accepted === 1)
+        const left = Effect.callback<void>((resume) =>
+          channel.watchConnectivityState(grpc.connectivityState.READY, Infinity, () => resume(Effect.void))
+        )
+        server.goaway()
+        yield* left
+        const raw = start(channel)
+        yield* server.until("two", (s) => s.accepted === 2)
+        yield* eventually("answered", () => raw.messages === 1)
+        raw.call.cancelWithStatus(1, "")
+      })
+    )
+  )
+
+  it.live("a failed dial is repeated a second later, though the channel is closed", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        // If this fails, DialSockets need not allow one dial only.
+        const server = yield* TcpServer.make(TcpServer.rude)
+        const channel = yield* open(server.address)
+        yield* readyState(channel, grpc.connectivityState.TRANSIENT_FAILURE)
+        assert.strictEqual(server.accepted, 1)
+        channel.close()
+        yield* server.until("dialled again", (s) => s.accepted === 2)
+      })
+    )
+  )
+
+  it.live("channels with a pool of their own share no socket", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* EchoServer.make()
+        for (let i = 0; i < 2; i++) yield* readyState(yield* open(server.address), grpc.connectivityState.READY)
+        assert.strictEqual(server.accepted, 2)
       })
     )
   )

@@ -271,6 +271,7 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
     this.wasReady = true
     this.sockets.unwatch()
     const session = this.shared.options.settings === false ? undefined : Settings.sessionOf(this.channel)
+    if (session !== undefined) Settings.refusePushes(session)
     this.limits =
       session === undefined
         ? Settings.learned(

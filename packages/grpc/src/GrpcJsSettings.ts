@@ -44,6 +44,15 @@ export const sessionOf = (channel: grpc.Channel): ClientHttp2Session | undefined
   return undefined
 }
 
+/** Tells the peer that it must not push streams: nobody would read them, and Node keeps all of what they carry. */
+export const refusePushes = (session: ClientHttp2Session): void => {
+  try {
+    session.settings({ enablePush: false })
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
 interface Hidden {
   readonly internalChannel: {
     readonly wrappedSubchannels: Iterable<{
@@ -78,7 +87,10 @@ export class Stated implements StreamLimit {
 
   value(): number {
     // A destroyed session has no settings any more.
-    return (this.last = this.session.remoteSettings.maxConcurrentStreams ?? this.last)
+    this.last = this.session.remoteSettings.maxConcurrentStreams ?? this.last
+    // Whoever finds all streams in use may wait for more of them: the limit may have fallen since the last write.
+    if (this.inFlight >= this.last) this.watch()
+    return this.last
   }
   writing(): undefined {
     if (++this.inFlight >= this.last) this.watch()
@@ -90,13 +102,13 @@ export class Stated implements StreamLimit {
   }
 
   private watch(): void {
+    if (this.session.destroyed) return
     this.timer ??= setTimeout(() => this.look(), raisedMillis).unref()
   }
   private look(): void {
     this.timer = undefined
     const before = this.last
     if (this.value() > before) this.owner.changed()
-    if (this.inFlight >= this.last) this.watch()
   }
 }
 
