@@ -64,13 +64,14 @@ describe("a frozen server", () => {
       Effect.gen(function* () {
         const servers = yield* three
         const client = yield* warm(servers, { retry: undefined })
-        const frozen = servers[1]!
         const started = performance.now()
         const call = client.echo.put({ ...put, delayMillis: 600 }, { timeout: "1500 millis" })
         const calls = yield* Effect.forkScoped(
           Effect.forEach(times(12), () => Effect.result(call), { concurrency: 12 })
         )
-        yield* eventually("calls on it", () => runningOn(client, frozen) > 0 && client.gauge.running === 12)
+        yield* eventually("all calls on their way", () => client.gauge.running === 12)
+        // Whichever has most of them: on a busy machine one of the three may have none.
+        const frozen = servers.toSorted((a, b) => runningOn(client, b) - runningOn(client, a))[0]!
         const caught = runningOn(client, frozen)
         yield* frozen.freeze
         const results = yield* Fiber.join(calls)

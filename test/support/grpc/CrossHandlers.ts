@@ -52,11 +52,6 @@ export const handlings: ReadonlyArray<Handling> = [
     name: "answers each request",
     handlers: { chat: (requests) => requests },
     act: (calls) => many(calls.chat(Stream.make(message, message, message)))
-  },
-  {
-    name: "never ends, until the deadline",
-    handlers: { unary: () => Effect.never },
-    act: (calls) => one(calls.unary(message, { timeout: 200 }))
   }
 ]
 
