@@ -43,6 +43,8 @@ export class LiveConnection<C> {
   readonly now: () => number
   /** False from the moment at which no borrow may start: ended, broken, surplus or replaced. */
   lending = true
+  /** Its peer allows no borrow at all, as it said last. */
+  barred = false
   /** When it was put aside for silence. */
   quarantinedAt: number | undefined = undefined
   /** Although it is put aside, its endpoint is known to be alive: what is slow there is the handler. */
@@ -74,7 +76,11 @@ export class LiveConnection<C> {
 
   /** Hears of changes from now on. */
   follow(): void {
-    this.session.listen(() => this.owner.changedAt(this))
+    this.barred = this.session.limit() === 0
+    this.session.listen(() => {
+      this.barred = this.session.limit() === 0
+      this.owner.changedAt(this)
+    })
   }
 
   /** Hears no more. */

@@ -74,6 +74,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
   private extra: Subchannel<C> | undefined = undefined
   private state: Connectivity = "Idle"
   private silent = false
+  private barred = false
   private closed = false
   /** Gone from `subchannels`, with borrows in flight. */
   private retired: ReadonlyArray<Subchannel<C>> = none
@@ -102,9 +103,9 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
   connectivity(): Connectivity {
     return this.state
   }
-  /** Every connection that lends is put aside for silence. */
+  /** Every connection that lends is put aside for silence, or its peer wants no calls at all. */
   override penalised(): boolean {
-    return this.silent
+    return this.silent || this.barred
   }
   load(): number {
     let n = 0
@@ -196,6 +197,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
         : best(this.subchannels.map((s) => s.connectivity()))
     const live = this.connections()
     this.silent = live.length > 0 && live.every((c) => c.quarantinedAt !== undefined)
+    this.barred = live.length > 0 && live.every((c) => c.barred)
     this.changed()
   }
 
@@ -256,10 +258,13 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     // Not by a spread, which leaves room for 16 more.
     this.subchannels = this.subchannels.concat(subchannel)
     let last = subchannel.connectivity()
+    let barred = false
     subchannel.subscribe(() => {
       const now = subchannel.connectivity()
-      if (now !== last) {
+      const nowBarred = subchannel.current?.barred === true
+      if (now !== last || nowBarred !== barred) {
         last = now
+        barred = nowBarred
         this.update()
       } else {
         if (now === "Shutdown") this.forgetRetired()

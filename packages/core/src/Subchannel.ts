@@ -212,8 +212,8 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
 
   changedAt(live: LiveConnection<C>): void {
     const error = live === this.current ? live.session.ended() : undefined
-    if (error === undefined) this.changed()
-    else this.lost(live, error)
+    if (error !== undefined) return this.lost(live, error)
+    this.changed()
   }
 
   private move(to: Connectivity): void {

@@ -87,7 +87,10 @@ export class Stated implements StreamLimit {
 
   value(): number {
     // A destroyed session has no settings any more.
-    this.last = this.session.remoteSettings.maxConcurrentStreams ?? this.last
+    const before = this.last
+    this.last = this.session.remoteSettings.maxConcurrentStreams ?? before
+    // Not from within: whoever asks is in the middle of a pick.
+    if (this.last === 0 && before > 0) queueMicrotask(() => this.owner.changed())
     // Whoever finds all streams in use may wait for more of them: the limit may have fallen since the last write.
     if (this.inFlight >= this.last) this.watch()
     return this.last

@@ -153,7 +153,9 @@ export class Watch {
 
   /** Whether a pool has nothing to lend, and does nothing about it although it may. */
   lazy(): boolean {
-    return this.pools.some((pool) => {
+    // Those that are picked from: the others are not asked.
+    return this.members.some((member) => {
+      const pool = member.upstream as unknown as Pool<Connection>
       const { subchannels } = pool
       if (pool.connectivity() !== "Ready" || pool.replacing || subchannels.length >= this.max) return false
       return subchannels.every((s) => {

@@ -259,6 +259,25 @@ describe("Pool", () => {
     })
   )
 
+  it.effect("a peer that wants no calls at all is penalised until it wants some", () =>
+    Effect.gen(function* () {
+      const { connector, pool } = yield* setup({ min: 2, limit: 3 })
+      const seen: Array<boolean> = []
+      pool.subscribe(() => seen.push(pool.penalised()))
+      connector.sessions[0]!.setLimit(0)
+      assert.isFalse(pool.penalised())
+      connector.sessions[1]!.setLimit(0)
+      assert.isTrue(pool.penalised())
+      assert.strictEqual(pool.connectivity(), "Ready")
+      connector.sessions[0]!.setLimit(1)
+      assert.isFalse(pool.penalised())
+      assert.deepStrictEqual(
+        seen.filter((now, i) => now !== seen[i - 1]),
+        [false, true, false]
+      )
+    })
+  )
+
   it.effect("once stopped it neither lends nor dials, and lets borrows finish", () =>
     Effect.gen(function* () {
       const { connector, lend, pool } = yield* setup({ min: 2, max: 2 })
