@@ -1,0 +1,45 @@
+/**
+ * The message sizes of a service config, which hold for one method and not for a connection.
+ *
+ * They are kept by the method's codecs, where the sizes are known. What a codec throws ends the call as `Internal`; that is
+ * put right here, above it.
+ */
+import * as Channel from "./Channel.ts"
+import type { Method } from "./Method.ts"
+import * as RpcError from "./RpcError.ts"
+import type { MethodConfig } from "./ServiceConfigDecode.ts"
+
+class TooLarge {
+  readonly details: string
+  constructor(what: string, bytes: number, key: string, limit: number) {
+    this.details = `The ${what} has ${bytes} bytes, more than ${key} allows (${limit})`
+  }
+}
+
+/** The same method, whose codecs refuse what is larger. */
+export const limited = <I, O>(method: Method<I, O>, config: MethodConfig): Method<I, O> => {
+  const { maxRequestBytes = Infinity, maxResponseBytes = Infinity } = config
+  return {
+    ...method,
+    encode: (value) => {
+      const bytes = method.encode(value)
+      if (bytes.length <= maxRequestBytes) return bytes
+      throw new TooLarge("request", bytes.length, "maxRequestMessageBytes", maxRequestBytes)
+    },
+    decode: (bytes) => {
+      if (bytes.length <= maxResponseBytes) return method.decode(bytes)
+      throw new TooLarge("response", bytes.length, "maxResponseMessageBytes", maxResponseBytes)
+    }
+  }
+}
+
+/** The same channel, which says `ResourceExhausted` by `Us` of them. */
+export const explained = <R>(
+  self: Channel.Channel.With<RpcError.RpcError, R>
+): Channel.Channel.With<RpcError.RpcError, R> =>
+  Channel.mapError(self, (error) => {
+    // A stream of requests fails with an error of its own.
+    if (!RpcError.isRpcError(error) || !(error.cause instanceof TooLarge)) return error
+    const reason = { _tag: "ResourceExhausted", details: error.cause.details, by: "Us" } as const
+    return RpcError.of(error.method, reason, error.progress, { ...error, cause: undefined })
+  })
