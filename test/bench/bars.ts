@@ -16,6 +16,12 @@ export const rules = {
     bar: 0.95,
     quick: 1.05
   },
+  B2: {
+    what: "unary, a tracer recording a span for every call and attempt: paired CPU, as in B1",
+    holds: "atMost",
+    bar: 1.05,
+    quick: 1.15
+  },
   B3: {
     what: "server streaming, one stream of 1,000 messages at once: paired CPU per message",
     holds: "atMost",

@@ -4,7 +4,7 @@
 import { type BarId, rules } from "./bars.ts"
 
 export const measurements = {
-  unary: ["B1", "B6", "B6x"],
+  unary: ["B1", "B2", "B6", "B6x"],
   streaming: ["B3"],
   limit: ["B5", "B5x", "B5c"],
   lease: ["B4", "B4b"],

@@ -1,5 +1,5 @@
 /**
- * B1 and B6: unary calls at 16 and 128 at once against a server without a stream limit.
+ * B1, B2 and B6: unary calls at 16 and 128 at once against a server without a stream limit.
  */
 import type { BarId } from "./bars.ts"
 import { titles } from "./clients/clients.ts"
@@ -12,6 +12,9 @@ const levels = [16, 128] as const
 
 export const unary = async (built: Built, options: Omit<ContestOptions, "levels">): Promise<Result> =>
   summary(await contest(built, { ...options, levels }))
+
+const atAllLevels = (contestant: Contestant, raw: Contestant): number =>
+  mean(levels.map((_, i) => median(ratios(contestant, raw, i))))
 
 const summary = (contestants: ReadonlyArray<Contestant>): Result => {
   const raw = contestants.find(({ name }) => name === "raw")!
@@ -36,10 +39,11 @@ const summary = (contestants: ReadonlyArray<Contestant>): Result => {
   const hawser = contestants.find(({ name }) => name === "hawser")
   const values: Partial<Record<BarId, number>> = {}
   if (hawser !== undefined) {
-    const medians = levels.map((_, i) => median(ratios(hawser, raw, i)))
-    values.B1 = mean(medians)
+    values.B1 = atAllLevels(hawser, raw)
     values.B6 = hawser.connections
     values.B6x = values.B1
   }
+  const traced = contestants.find(({ name }) => name === "hawserTraced")
+  if (traced !== undefined) values.B2 = atAllLevels(traced, raw)
   return { values, rows }
 }

@@ -164,7 +164,7 @@ describe("deadlines", () => {
         const server = yield* Http2Server.make((s) => s.trailersOnly("14", "not now"))
         const client = yield* Client.make({
           ...plain(server),
-          retry: Retry.make({ attempts: 100, budget: false }),
+          retry: Retry.make({ maxAttempts: 100, budget: false }),
           deadline: "400 millis"
         })
         yield* Effect.orDie(client.cluster.awaitReady())
@@ -323,7 +323,7 @@ describe("Grpc.layerBare", () => {
         const server = yield* Http2Server.make()
         server.script = (s) => (server.streams.length === 1 ? s.trailersOnly("14", "not now") : Http2Server.polite(s))
         const layer = Echo.layer.pipe(
-          Layer.provide(Retry.layer(Retry.make({ attempts: 2 }))),
+          Layer.provide(Retry.layer(Retry.make({ maxAttempts: 2 }))),
           Layer.provide(Grpc.layerBare(plain(server)))
         )
         yield* Effect.orDie(

@@ -401,7 +401,7 @@ describe("TLS that is set up wrong fails closed", () => {
           const { cluster, echo, gauge } = yield* Client.make({
             endpoints: [observer.address],
             credentials: trusting,
-            retry: Retry.make({ attempts: 3 }),
+            retry: Retry.make({ maxAttempts: 3 }),
             connections: { max: 1 },
             ...here
           })

@@ -104,16 +104,16 @@ const byHand: ReadonlyArray<Entry> = [
   {
     id: "retry-of-unsafe",
     what: "A call that may have been processed is sent again although its method is not idempotent",
-    file: "packages/grpc/src/Retry.ts",
-    find: `(error.isUnsent || call.method.idempotency !== "Unknown") && policy.retryable(error)`,
-    replace: "policy.retryable(error)"
+    file: "packages/grpc/src/RetryPolicy.ts",
+    find: `error.isUnsent || policy.resendable || call.method.idempotency !== "Unknown"`,
+    replace: "true"
   },
   {
     id: "budget-not-spent",
     what: "A retry asks the budget and takes nothing from it",
-    file: "packages/grpc/src/Retry.ts",
-    find: "if (budget?.withdraw(now) === false) {",
-    replace: "if (budget !== undefined && budget.balance(now) < 1) {"
+    file: "packages/grpc/src/RetryLoop.ts",
+    find: "if (budget?.withdraw(now) === false) return",
+    replace: "if (budget !== undefined && budget.balance(now) < 1) return"
   },
   {
     id: "last-borrow-closes-nothing",

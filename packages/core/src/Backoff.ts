@@ -43,11 +43,31 @@ export const exponential = (options: BackoffOptions): Schedule.Schedule<Duration
   )
   issues.check(!(max < initial), "max", "at least `initial`", options.max)
   issues.throwIfAny()
-  return Schedule.min([Schedule.exponential(initial, options.multiplier), Schedule.spaced(max)]).pipe(
+  return capped(initial, options.multiplier, max)
+}
+
+/**
+ * The same in milliseconds, with any multiplier above 0 and any cap, as a gRPC service config may ask for. Nothing is
+ * checked here.
+ *
+ * ```ts import.meta.vitest
+ * import { Duration, Effect, Random, Schedule } from "effect"
+ * import { Backoff } from "@hawser/core"
+ *
+ * const delays = Effect.gen(function*() {
+ *   const step = yield* Schedule.toStep(Backoff.capped(400, 0.5, 300))
+ *   const next = Effect.map(step(0, undefined), ([, delay]) => Math.round(Duration.toMillis(delay)))
+ *   return yield* Effect.all([next, next, next])
+ * })
+ * const middle = Effect.provideService(delays, Random.Random, { nextDoubleUnsafe: () => 0.5, nextIntUnsafe: () => 0 })
+ * await Effect.runPromise(middle) // => [300, 200, 100]
+ * ```
+ */
+export const capped = (initial: number, multiplier: number, max: number): Schedule.Schedule<Duration.Duration> =>
+  Schedule.min([Schedule.exponential(initial, multiplier), Schedule.spaced(max)]).pipe(
     Schedule.map(({ duration }) => duration),
     Schedule.jittered
   )
-}
 
 const millis = (issues: Issues, path: string, input: Duration.Input): number => {
   let value = NaN

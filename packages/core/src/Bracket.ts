@@ -18,6 +18,7 @@ class Pending<C, E> implements Borrow<C, E> {
   readonly priority: Priority
   readonly deadline: number
   readonly waitForReady: boolean
+  readonly waitUntil: number | undefined
   readonly affinity: Affinity | undefined
   readonly method: string | undefined
   readonly avoid: ReadonlySet<string> | undefined
@@ -30,6 +31,7 @@ class Pending<C, E> implements Borrow<C, E> {
     this.priority = demand?.priority ?? 1
     this.deadline = demand?.deadline ?? Infinity
     this.waitForReady = demand?.waitForReady ?? false
+    this.waitUntil = demand?.waitUntil
     this.affinity = demand?.affinity
     this.method = demand?.method
     this.avoid = demand?.avoid

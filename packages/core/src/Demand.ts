@@ -25,6 +25,8 @@ export interface Demand {
   readonly deadline: number
   /** Whether to wait out `Failing`. `Full` and `Pending` are always waited for, within the deadline. */
   readonly waitForReady: boolean
+  /** When the wait in the queue ends at the latest, in monotonic milliseconds. Default: with the deadline. */
+  readonly waitUntil?: number | undefined
   readonly affinity: Affinity | undefined
   /** Key of the latency estimate by which a call is overdue; `undefined` (streams) is never overdue. */
   readonly method: string | undefined

@@ -33,6 +33,7 @@ const slices = 10
 class Windowed implements RetryBudget {
   private readonly ratio: number
   private readonly reserve: number
+  private readonly perMilli: number
   private readonly width: number
   private readonly deposits = new Float64Array(slices)
   /** One slice longer than deposits, so that the promise holds for any window and not only for whole slices. */
@@ -40,10 +41,18 @@ class Windowed implements RetryBudget {
   private deposited = 0
   private withdrawn = 0
   private slice = -Infinity
+  /**
+   * What has been earned and not spent since the budget was empty last. Without it, the retries of the first moment of an
+   * outage would all come back together when the window lets go of them, and again after each window.
+   */
+  private earned: number
+  private at = -Infinity
 
   constructor(ratio: number, minPerSecond: number, windowSeconds: number) {
     this.ratio = ratio
     this.reserve = minPerSecond * windowSeconds
+    this.perMilli = minPerSecond / 1000
+    this.earned = this.reserve
     this.width = (windowSeconds * 1000) / slices
   }
 
@@ -51,10 +60,16 @@ class Windowed implements RetryBudget {
     this.turn(now)
     this.deposits[this.slice % slices]! += 1
     this.deposited += 1
+    this.earned += this.ratio
   }
 
   withdraw(now: number): boolean {
-    if (this.balance(now) < 1) return false
+    this.turn(now)
+    const { left } = this
+    if (left < 1) this.earned = Math.min(this.earned, Math.max(0, left))
+    // Sums of fractions fall a little short.
+    if (left < 1 || this.earned < 1 - 1e-9) return false
+    this.earned -= 1
     this.withdrawals[this.slice % (slices + 1)]! += 1
     this.withdrawn += 1
     return true
@@ -62,11 +77,25 @@ class Windowed implements RetryBudget {
 
   balance(now: number): number {
     this.turn(now)
+    return Math.min(this.left, this.earned)
+  }
+
+  /** What the window has left. */
+  private get left(): number {
     return this.reserve + this.deposited * this.ratio - this.withdrawn
   }
 
-  /** Forgets the slices that have left the window. */
   private turn(now: number): void {
+    if (now > this.at) {
+      if (this.at >= 0) this.earned += this.perMilli * (now - this.at)
+      this.at = now
+    }
+    this.forget(now)
+    this.earned = Math.min(this.earned, this.reserve + this.deposited * this.ratio)
+  }
+
+  /** Forgets the slices that have left the window. */
+  private forget(now: number): void {
     const slice = Math.max(0, Math.floor(now / this.width))
     if (slice <= this.slice) return
     for (let s = Math.max(this.slice + 1, slice - slices, 0), n = 0; n <= slices && s <= slice; s++, n++) {
@@ -84,6 +113,9 @@ class Windowed implements RetryBudget {
 /**
  * Makes a budget: in any window, at most `ratio` × calls + `minPerSecond` × window retries. Throws an `OptionsError` for
  * values out of bounds.
+ *
+ * **Details**: a budget that was not used may be spent at once; one that was empty comes back as it is earned, call by
+ * call and second by second.
  *
  * ```ts import.meta.vitest
  * import { RetryBudget } from "@hawser/core"

@@ -142,7 +142,8 @@ export class WaitQueue<C, E> {
     }
     if (this.waiting >= maxWaiters) return this.overflow(borrow)
     const at = now()
-    const waiter = new Waiter(borrow, Math.min(borrow.deadline, at + maxWaitMillis), this)
+    const { deadline, waitUntil = deadline } = borrow
+    const waiter = new Waiter(borrow, Math.min(deadline, waitUntil, at + maxWaitMillis), this)
     if (waiter.expires <= at) return this.refuse(borrow, errors.expired(this.waiting, this.last))
     this.push(waiter)
     // Bound ones may be waiting for their own connection while others have room.

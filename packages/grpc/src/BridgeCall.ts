@@ -50,6 +50,9 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
   get waitForReady(): boolean {
     return this.call.waitForReady
   }
+  get waitUntil(): number | undefined {
+    return this.call.waitUntil
+  }
   get affinity(): Affinity | undefined {
     return this.call.affinity
   }
@@ -107,6 +110,7 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
   granted(lease: Lease<Connection>): void {
     this.place = undefined
     this.lease = lease
+    this.call.picked?.(name(lease.endpoint))
     try {
       this.wire = lease.connection.start(this, this)
       this.started(this.wire)

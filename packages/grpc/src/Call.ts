@@ -49,6 +49,8 @@ export interface Call<in out I, out O> {
   readonly deadline: number | undefined
   /** Whether to wait for a connection instead of failing while the last dial failed. */
   readonly waitForReady: boolean
+  /** When its wait for a connection ends at the latest, in monotonic milliseconds. Default: with the deadline. */
+  readonly waitUntil?: number | undefined
   readonly affinity: Affinity | undefined
   readonly priority: Priority
   /** 1 for the first. The bridge sends `grpc-previous-rpc-attempts` from it. */
@@ -60,6 +62,8 @@ export interface Call<in out I, out O> {
    * `undefined`: leave the call running.
    */
   readonly resend: (<I2, O2>(call: Call<I2, O2>) => boolean) | undefined
+  /** Told the endpoint's name when the call has a permit. Set by hedging: the other attempts avoid it. */
+  readonly picked?: ((endpoint: string) => void) | undefined
 }
 
 /** What a caller may say about one call. Anything else fails the call with `InvalidArgument`, `NotSent`. */

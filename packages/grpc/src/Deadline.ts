@@ -178,6 +178,45 @@ export const within: {
   )
 })
 
+/**
+ * Works for a caller who gave a moment by which to answer: calls inside end by then, and leave it to nobody to wait for
+ * an answer that nobody wants.
+ *
+ * **When to use**: in the handler of a server, with the deadline of the call that came in (`call.getDeadline()` in
+ * grpc-js): a `Date`, milliseconds since 1970, or `Infinity` for none.
+ *
+ * **Details**: it is on the wall clock and is converted once, when the effect starts; from then on the wall clock may
+ * step. It never extends the ambient deadline. One that has passed fails calls inside at once, as `within` does. What is
+ * no moment at all is a defect with an `OptionsError`.
+ *
+ * ```ts import.meta.vitest
+ * import { Clock, Duration, Effect } from "effect"
+ * import { TestClock } from "effect/testing"
+ * import { Deadline } from "@hawser/grpc"
+ *
+ * const handler = Effect.map(Deadline.remaining, Duration.toMillis)
+ * const program = Effect.gen(function*() {
+ *   const now = yield* Clock.currentTimeMillis
+ *   const adopted = yield* Deadline.adopt(handler, new Date(now + 800))
+ *   const none = yield* handler.pipe(Deadline.adopt(Infinity), Deadline.within("1 second"))
+ *   return [adopted, none]
+ * })
+ * await Effect.runPromise(Effect.provide(program, TestClock.layer())) // => [800, 1000]
+ * ```
+ */
+export const adopt: {
+  (deadline: Date | number): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, deadline: Date | number): Effect.Effect<A, E, R>
+} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, deadline: Date | number): Effect.Effect<A, E, R> => {
+  // `Number(null)` is 0, which would be 1970.
+  const at = typeof deadline === "number" || deadline instanceof Date ? Number(deadline) : NaN
+  if (Number.isNaN(at)) return Effect.die(broken("adopt", "a Date, or milliseconds since 1970", deadline))
+  return Effect.withFiber((fiber) => {
+    const left = at - fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    return Effect.provideService(self, Ambient, Math.min(fiber.getRef(Ambient), nowUnsafe(fiber) + left))
+  })
+})
+
 /** Whether a call ends with one answer. Streams may go on for as long as they like. */
 const isShort = <I, O>({ method: { kind } }: Call<I, O>): boolean => kind === "unary" || kind === "clientStreaming"
 
@@ -203,7 +242,18 @@ const broken = (path: string, ruled: string, value: unknown): OptionsError => {
  */
 export const current: Effect.Effect<number> = Effect.withFiberSucceed((fiber) => fiber.getRef(Ambient))
 
-/** What is left of the ambient deadline: zero when it has passed, infinite where there is none. */
+/**
+ * What is left of the ambient deadline: zero when it has passed, infinite where there is none.
+ *
+ * ```ts import.meta.vitest
+ * import { Duration, Effect } from "effect"
+ * import { Deadline } from "@hawser/grpc"
+ *
+ * const left = Effect.map(Deadline.remaining, Duration.toMillis)
+ * Effect.runSync(left) // => Infinity
+ * Effect.runSync(Deadline.within(left, "-1 seconds")) // => 0
+ * ```
+ */
 export const remaining: Effect.Effect<Duration.Duration> = Effect.withFiberSucceed((fiber) =>
   Duration.millis(Math.max(0, fiber.getRef(Ambient) - nowUnsafe(fiber)))
 )

@@ -9,11 +9,15 @@
  * | part | why here |
  * |---|---|
  * | call metrics | see the whole call: every attempt, every wait |
+ * | call span | the same, as a span; only where a tracer records |
  * | `perCall` | yours; sees calls, may change their deadline |
  * | deadline | above retry, so that one deadline spans all attempts and the waits between them |
- * | retry | above everything that concerns one attempt |
+ * | breaker | off by default; judges what is left after retries |
+ * | retry xor hedge | above everything that concerns one attempt |
  * | `perAttempt` | yours; sees attempts |
  * | attempt metrics | count what is really sent |
+ * | attempt span | what servers are told of |
+ * | plaintext guard | last word: no token leaves in plaintext |
  * | bridge | queue, permit and wire in one step |
  * | cluster | queue → balancer → pool → subchannel → connector; late, so that no call is bound before there is a permit |
  */
@@ -28,13 +32,19 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Bridge from "./Bridge.ts"
 import * as CallMetrics from "./CallMetrics.ts"
-import { none } from "./Call.ts"
-import { Channel } from "./Channel.ts"
+import * as Auth from "./Auth.ts"
+import * as Breaker from "./Breaker.ts"
+import { type Call, none } from "./Call.ts"
+import * as CallTracing from "./CallTracing.ts"
+import { Channel, make as makeChannel } from "./Channel.ts"
 import type { Connection } from "./Connection.ts"
+import * as Credentials from "./Credentials.ts"
 import * as Deadline from "./Deadline.ts"
 import type { GrpcBareOptions, GrpcOptions } from "./GrpcOptions.ts"
-import type { Decoded } from "./Options.ts"
+import type { Decoded, DecodedBare } from "./Decoded.ts"
+import * as Hedge from "./Hedge.ts"
 import * as Retry from "./Retry.ts"
+import type { RpcError } from "./RpcError.ts"
 import { Transport } from "./Transport.ts"
 import { version } from "./Version.ts"
 
@@ -93,17 +103,33 @@ export const layer = (options: GrpcOptions): Layer.Layer<Channel | GrpcCluster, 
       const decoded = yield* Options.decode(options)
       const { bare, cluster } = yield* connect(decoded)
       const context = yield* Effect.context<never>()
-      const metrics = CallMetrics.make(decoded.target.name, context)
-      const { deadlineMillis, perAttempt, perCall, retry } = decoded
-      let channel: Channel = CallMetrics.perAttempt(metrics)(bare)
+      const { name } = decoded.target
+      const metrics = CallMetrics.make(name, context)
+      const { breaker, deadlineMillis, perAttempt, perCall, tracing } = decoded
+      let channel: Channel = bare
+      if (tracing !== false) channel = CallTracing.perAttempt(tracing)(channel)
+      channel = CallMetrics.perAttempt(metrics)(channel)
       if (perAttempt !== undefined) channel = perAttempt(channel)
-      if (retry !== false) channel = Retry.intercept(retry)(channel)
+      channel = yield* resending(channel, decoded)
+      if (breaker !== false) channel = yield* Breaker.withGauge(channel, breaker, name)
       channel = Deadline.withDefault(channel, deadlineMillis === Infinity ? none : deadlineMillis)
       if (perCall !== undefined) channel = perCall(channel)
+      if (tracing !== false) channel = CallTracing.perCall(tracing)(channel)
       channel = CallMetrics.perCall(metrics)(channel)
       return both(channel, cluster)
     })
   )
+
+/** Retry or hedge, never both for one call: what is hedged is not retried. They share the budget of retries. */
+const resending = (channel: Channel, { hedge, retry, target }: Decoded): Effect.Effect<Channel, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const gauged = retry === false ? false : yield* Retry.gauged(retry, target.name)
+    const retried = gauged === false ? channel : Retry.intercept(gauged)(channel)
+    if (hedge === false) return retried
+    const hedged = Hedge.intercept(hedge)(channel)
+    const by = <I, O>(call: Call<I, O>): Channel => (Hedge.isHedged(hedge, call.method) ? hedged : retried)
+    return makeChannel<RpcError>({ unary: (call) => by(call).unary(call), stream: (call) => by(call).stream(call) })
+  })
 
 /**
  * Bridge and cluster only: no deadline, no retry, no metrics of calls.
@@ -120,7 +146,7 @@ export const layer = (options: GrpcOptions): Layer.Layer<Channel | GrpcCluster, 
  * import { Call, Channel, Deadline, Grpc, Retry } from "@hawser/grpc"
  *
  * const stack = Channel.layerMiddleware((bare) =>
- *   bare.pipe(Retry.intercept(Retry.make({ attempts: 2 })), Deadline.withDefault("2 seconds"))
+ *   bare.pipe(Retry.intercept(Retry.make({ maxAttempts: 2 })), Deadline.withDefault("2 seconds"))
  * )
  * const layer = Layer.provide(stack, Grpc.layerBare({ target: "dns:///greeter:50051", connections: { min: 0 } }))
  *
@@ -144,7 +170,7 @@ const both = (channel: Channel, cluster: GrpcCluster): Context.Context<Channel |
   Context.add(Context.make(Channel, channel), GrpcCluster, cluster)
 
 const connect = (
-  options: Omit<Decoded, "deadlineMillis" | "retry" | "perCall" | "perAttempt">
+  options: DecodedBare
 ): Effect.Effect<{ readonly bare: Channel; readonly cluster: GrpcCluster }, OptionsError, Scope.Scope> =>
   Effect.gen(function* () {
     const transport = yield* Transport
@@ -175,5 +201,6 @@ const connect = (
       drain: options.drainMillis
     })
     const now = () => monotonicMillis(clock)
-    return { bare: Bridge.make({ borrowUnsafe: cluster.borrowUnsafe, maxSendBytes, now }), cluster }
+    const bridge = Bridge.make({ borrowUnsafe: cluster.borrowUnsafe, maxSendBytes, now })
+    return { bare: Credentials.isInsecure(credentials) ? Auth.plaintext(bridge) : bridge, cluster }
   })

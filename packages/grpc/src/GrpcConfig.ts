@@ -170,9 +170,9 @@ const proxy = (address: string | undefined, credentials: Redacted.Redacted<strin
 const retry = (value: string | undefined): unknown => {
   if (value === undefined) return undefined
   if (value === "false") return false
-  const attempts = number(value)
+  const maxAttempts = number(value)
   try {
-    return Retry.make({ attempts: attempts as number })
+    return Retry.make({ maxAttempts: maxAttempts as number })
   } catch {
     return value
   }

@@ -12,6 +12,9 @@ import type * as Schedule from "effect/Schedule"
 import type { none } from "./Call.ts"
 import type { Channel } from "./Channel.ts"
 import type { Credentials } from "./Credentials.ts"
+import type { Breaker } from "./Breaker.ts"
+import type { CallTracing } from "./CallTracing.ts"
+import type { Hedge } from "./Hedge.ts"
 import type { Retry } from "./Retry.ts"
 
 /** How many connections there are to each endpoint. */
@@ -72,6 +75,12 @@ export interface GrpcOptions {
   readonly deadline?: Duration.Input | typeof none | undefined
   /** Default `Retry.make()`: 3 attempts within a budget. */
   readonly retry?: Retry | false | undefined
+  /** Sends a second attempt of idempotent calls that take long; those are not retried. Default `false`. */
+  readonly hedge?: Hedge | false | undefined
+  /** Fails calls at once while most of them fail anyway. Default `false`. */
+  readonly breaker?: Breaker | false | undefined
+  /** Spans of calls and attempts, where a tracer records. Default `CallTracing.make()`. */
+  readonly tracing?: CallTracing | false | undefined
   /**
    * The waits between dials to an endpoint that can't be reached. Default 1 s × 1.6, ±20 %, up to 120 s
    * (connection-backoff.md).
@@ -110,4 +119,7 @@ export interface GrpcOptions {
 }
 
 /** The options of `Grpc.layerBare`: those of connections, none of calls. */
-export type GrpcBareOptions = Omit<GrpcOptions, "deadline" | "retry" | "perCall" | "perAttempt">
+export type GrpcBareOptions = Omit<
+  GrpcOptions,
+  "deadline" | "retry" | "hedge" | "breaker" | "tracing" | "perCall" | "perAttempt"
+>

@@ -4,11 +4,9 @@
  * The only module that needs `effect/Schema`, which takes long to load: it is imported when a layer is built, never with
  * the package.
  */
-import * as Backoff from "@hawser/core/Backoff"
 import type { ConnectError } from "@hawser/core/ConnectError"
 import type { OptionsIssue } from "@hawser/core/OptionsError"
 import { OptionsError, show } from "@hawser/core/OptionsError"
-import * as PeakEwma from "@hawser/core/PeakEwma"
 import type { Policy } from "@hawser/core/Policy"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -17,43 +15,18 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaParser from "effect/SchemaParser"
+import * as Breaker from "./Breaker.ts"
 import { none } from "./Call.ts"
+import * as CallTracing from "./CallTracing.ts"
 import type { Channel } from "./Channel.ts"
 import * as Credentials from "./Credentials.ts"
+import { type Decoded, withDefaults } from "./Decoded.ts"
 import * as Deadline from "./Deadline.ts"
 import type { GrpcOptions } from "./GrpcOptions.ts"
+import * as Hedge from "./Hedge.ts"
 import * as Retry from "./Retry.ts"
 import { distance } from "./Spelling.ts"
 import * as Target from "./Target.ts"
-
-/** Options with every default filled in. Times are milliseconds. */
-export interface Decoded {
-  readonly target: Target.Target
-  readonly credentials: Credentials.Credentials
-  readonly authority: string
-  readonly connections: {
-    readonly min: number
-    readonly max: number
-    readonly streamsPerConnection: number | undefined
-    readonly connectTimeoutMillis: number
-  }
-  readonly queue: { readonly max: number; readonly timeoutMillis: number }
-  readonly silence: { readonly atLeastMillis: number } | false
-  readonly balancer: Policy
-  /** `Infinity` for `Deadline.none`. */
-  readonly deadlineMillis: number
-  readonly retry: Retry.Retry | false
-  readonly reconnect: Schedule.Schedule<unknown, ConnectError>
-  readonly drainMillis: number
-  readonly maxReceiveBytes: number
-  readonly maxSendBytes: number
-  readonly proxy: { readonly address: string; readonly credentials: Redacted.Redacted<string> | undefined } | undefined
-  readonly compression: "gzip" | "deflate" | undefined
-  readonly flowControlWindow: number | undefined
-  readonly userAgent: string | undefined
-  readonly perCall: ((self: Channel) => Channel) | undefined
-  readonly perAttempt: ((self: Channel) => Channel) | undefined
-}
 
 // A leaf: a type guard, and the rule in words.
 const value = <T>(rule: string, is: (u: unknown) => boolean): Schema.Codec<T> =>
@@ -72,6 +45,9 @@ const duration = (minMillis: number) =>
   })
 
 const group = <const Fields extends Schema.Struct.Fields>(fields: Fields) => Schema.optional(Schema.Struct(fields))
+/** A policy of a named slot, or `false`. */
+const slot = <T>(rule: string, is: (u: unknown) => boolean) =>
+  Schema.optional(value<T | false>(rule, (u) => u === false || is(u)))
 const middleware = value<(self: Channel) => Channel>(
   "a function from channel to channel",
   (u) => typeof u === "function"
@@ -142,9 +118,10 @@ export const GrpcOptionsSchema = Schema.Struct({
   deadline: Schema.optional(
     value<GrpcOptions["deadline"] & {}>(Deadline.rule, (u) => u === none || Deadline.isMillis(Deadline.millisOf(u)))
   ),
-  retry: Schema.optional(
-    value<Retry.Retry | false>("Retry.make({ … }) or false", (u) => u === false || Retry.isRetry(u))
-  ),
+  retry: slot<Retry.Retry>("Retry.make({ … }) or false", Retry.isRetry),
+  hedge: slot<Hedge.Hedge>("Hedge.make({ … }) or false", Hedge.isHedge),
+  breaker: slot<Breaker.Breaker>("Breaker.make({ … }) or false", Breaker.isBreaker),
+  tracing: slot<CallTracing.CallTracing>("CallTracing.make({ … }) or false", CallTracing.isCallTracing),
   perCall: Schema.optional(middleware),
   perAttempt: Schema.optional(middleware)
 })
@@ -162,7 +139,8 @@ export const decodeBare = (options: unknown): Effect.Effect<Decoded, OptionsErro
   Effect.map(run(GrpcBareOptionsSchema, options, false), (decoded) => ({
     ...decoded,
     deadlineMillis: Infinity,
-    retry: false
+    retry: false,
+    tracing: false
   }))
 
 const run = (
@@ -230,7 +208,7 @@ const meant = (fields: Schema.Struct.Fields, path: ReadonlyArray<string>): strin
 
 /** What no field can say alone. Looks only at fields that are in order by themselves. */
 const related = (input: unknown, calls: boolean): Array<OptionsIssue> => {
-  const { target, credentials, connections, silence, deadline } = Object(input) as {
+  const { target, credentials, connections, silence, deadline, retry } = Object(input) as {
     [K in keyof GrpcOptions]?: unknown
   }
   const out: Array<OptionsIssue> = []
@@ -242,6 +220,10 @@ const related = (input: unknown, calls: boolean): Array<OptionsIssue> => {
   }
   const atLeast = Deadline.millisOf((Object(silence) as { atLeast?: unknown }).atLeast)
   const limit = deadline === none ? Infinity : Deadline.millisOf(deadline ?? Deadline.unary)
+  if (calls && limit === Infinity && Retry.isRetry(retry) && Retry.isUnlimited(retry)) {
+    const rule = "a policy with a limit, or a default deadline: unlimited attempts and no deadline never end"
+    out.push({ path: "retry", rule, value: "unlimited" })
+  }
   if (calls && atLeast >= limit) {
     const rule = `less than the deadline of calls, ${limit} ms, or no call is ever silent for so long`
     out.push({ path: "silence.atLeast", rule, value: show((silence as { atLeast: unknown }).atLeast) })
@@ -252,42 +234,4 @@ const related = (input: unknown, calls: boolean): Array<OptionsIssue> => {
 const targetIssues = (target: string): ReadonlyArray<OptionsIssue> => {
   const parsed = Target.parse(target)
   return Result.isFailure(parsed) ? parsed.failure : []
-}
-
-// --------------------------------------------------------------------------------------------------- defaults
-
-const withDefaults = (options: GrpcOptions): Decoded => {
-  const target = Result.getOrThrow(Target.parse(options.target))
-  const {
-    min = 1,
-    max = Math.max(4, min),
-    streamsPerConnection,
-    connectTimeout = "20 seconds"
-  } = options.connections ?? {}
-  const { max: waiters = 1_000, timeout = "30 seconds" } = options.queue ?? {}
-  const { silence, deadline = Deadline.unary } = options
-  return {
-    target,
-    credentials: options.credentials ?? Credentials.tls(),
-    authority: options.authority ?? target.authority,
-    connections: { min, max, streamsPerConnection, connectTimeoutMillis: Deadline.millisOf(connectTimeout) },
-    queue: { max: waiters, timeoutMillis: Deadline.millisOf(timeout) },
-    silence: silence === false ? false : { atLeastMillis: Deadline.millisOf(silence?.atLeast ?? 200) },
-    balancer: options.balancer ?? PeakEwma.policy,
-    deadlineMillis: deadline === none ? Infinity : Deadline.millisOf(deadline),
-    retry: options.retry ?? Retry.make(),
-    reconnect: options.reconnect ?? Backoff.connection,
-    drainMillis: Deadline.millisOf(options.drain ?? "30 seconds"),
-    maxReceiveBytes: options.maxReceiveBytes ?? 4_194_304,
-    maxSendBytes: options.maxSendBytes ?? 4_194_304,
-    proxy:
-      options.proxy === undefined
-        ? undefined
-        : { address: options.proxy.address, credentials: options.proxy.credentials },
-    compression: options.compression === false ? undefined : options.compression,
-    flowControlWindow: options.flowControlWindow,
-    userAgent: options.userAgent,
-    perCall: options.perCall,
-    perAttempt: options.perAttempt
-  }
 }

@@ -31,6 +31,33 @@ describe("RetryBudget", () => {
     assert.strictEqual(budget.balance(11_000), 10)
   })
 
+  it("what was not used may be spent at once; what was spent comes back as it is earned, not all together", () => {
+    const budget = RetryBudget.make({ ratio: 0.2, minPerSecond: 10 })
+    const retries: Array<number> = []
+    // A thousand calls per second, and from the tenth second on two retries wanted for each.
+    for (let now = 0; now < 60_000; now++) {
+      budget.deposit(now)
+      const wanted = now < 10_000 ? 0 : 2
+      for (let k = 0; k < wanted; k++) if (budget.withdraw(now)) retries.push(now)
+    }
+    const inSecond = (s: number) => retries.filter((at) => Math.floor(at / 1_000) === s).length
+    assert.isAtLeast(inSecond(10), 1_900)
+    for (let s = 12; s < 60; s++) assert.isAtMost(inSecond(s), 220, `second ${s}`)
+    // A window of calls has ten slices, one of retries eleven, to be on the safe side.
+    const later = retries.filter((at) => at >= 21_000 && at < 54_000).length
+    assert.isAtLeast(later, 3 * 2_000)
+  })
+
+  it("is not in debt after a burst: when the calls stop too, the seconds still earn", () => {
+    const budget = RetryBudget.make({ ratio: 1, minPerSecond: 1 })
+    for (let i = 0; i < 1_000; i++) budget.deposit(0)
+    assert.strictEqual(drain(budget, 0), 1_010)
+    for (let now = 0; now <= 12_000; now += 100) budget.withdraw(now)
+    assert.isAtMost(budget.balance(12_000), 1)
+    assert.isAtLeast(budget.balance(17_000), 4)
+    assert.strictEqual(budget.balance(30_000), 10)
+  })
+
   it("slices roll one by one", () => {
     const budget = RetryBudget.make({ ratio: 1, minPerSecond: 0 })
     for (let s = 0; s < 10; s++) budget.deposit(s * 1_000)

@@ -87,6 +87,81 @@ describe("within", () => {
   )
 })
 
+describe("adopt", () => {
+  const wall = Clock.currentTimeMillis
+  const start = 1_800_000_000_000
+
+  it.effect("takes what grpc-js tells a server: a Date, milliseconds since 1970, or Infinity", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      assert.strictEqual(yield* Deadline.adopt(left, new Date(start + 700)), 700)
+      assert.strictEqual(yield* Deadline.adopt(left, start + 700), 700)
+      assert.strictEqual(yield* Deadline.adopt(left, Infinity), Infinity)
+    })
+  )
+
+  it.effect("never extends what is ambient, and is never extended by what is inside", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const later = start + 5_000
+      assert.strictEqual(yield* left.pipe(Deadline.adopt(later), Deadline.within("1 second")), 1_000)
+      assert.strictEqual(yield* left.pipe(Deadline.within("1 minute"), Deadline.adopt(later)), 5_000)
+      assert.strictEqual(yield* left.pipe(Deadline.adopt(Infinity), Deadline.adopt(later)), 5_000)
+      assert.strictEqual(yield* left.pipe(Deadline.adopt(later), Deadline.adopt(new Date(start + 2))), 2)
+    })
+  )
+
+  it.effect("is converted once: the wall clock may step in either direction", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      yield* Effect.gen(function* () {
+        const at = yield* Deadline.current
+        yield* TestClock.setTime(start - 3_600_000)
+        assert.strictEqual(yield* left, 1_000)
+        yield* TestClock.adjust("400 millis")
+        assert.strictEqual(yield* left, 600)
+        assert.strictEqual(yield* Deadline.current, at)
+      }).pipe(Deadline.adopt(start + 1_000))
+      // Time of the clock of tests that is set forward has passed.
+      yield* Effect.gen(function* () {
+        yield* TestClock.setTime((yield* wall) + 3_600_000)
+        assert.strictEqual(yield* left, 0)
+      }).pipe(Deadline.adopt((yield* wall) + 1_000))
+    })
+  )
+
+  it.effect("is converted when it runs, not when it is made", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const handler = Deadline.adopt(left, start + 1_000)
+      yield* TestClock.adjust("300 millis")
+      assert.strictEqual(yield* handler, 700)
+    })
+  )
+
+  it.effect.each([0, -1, -Infinity, -8.64e15])("that passed %d ms before now fails a call at once, unsent", (offset) =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const { channel, seen } = scripted()
+      const limited = Deadline.withDefault(channel, Deadline.none)
+      const error = yield* Effect.flip(Deadline.adopt(limited.unary(call()), start + offset))
+      assert.deepInclude(error.reason, { _tag: "DeadlineExceeded", phase: "Queued", by: "Us" })
+      assert.strictEqual(error.progress, "NotSent")
+      assert.lengthOf(seen, 0)
+    })
+  )
+
+  it.effect.each([NaN, new Date(NaN), "2026-11-20", undefined, null, 5n, {}])("is a defect for %o", (input) =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.exit(Deadline.adopt(Effect.void, input as number))
+      assert.isTrue(Exit.isFailure(exit))
+      if (Exit.isFailure(exit)) {
+        assert.include(String(Cause.squash(exit.cause)), "adopt: expected a Date, or milliseconds since 1970")
+      }
+    })
+  )
+})
+
 describe("withDefault", () => {
   // default, ambient and own in milliseconds, and what is sent.
   const table: ReadonlyArray<readonly [string, number | undefined, number | undefined, number | undefined, number]> = [

@@ -42,7 +42,7 @@ describe("GrpcConfig", () => {
       })
       assert.strictEqual(options.credentials, Credentials.insecure)
       assert.strictEqual(options.balancer, RoundRobin.policy)
-      assert.strictEqual((options.retry as Retry.Retry).attempts, 5)
+      assert.strictEqual((options.retry as Retry.RetryPolicy).maxAttempts, 5)
       const { balancer: _b, credentials: _c, retry: _r, ...rest } = options
       assert.deepStrictEqual(rest, {
         target: "greeter:50051",

@@ -26,7 +26,7 @@ describe("defaults", () => {
       assert.deepStrictEqual(decoded.silence, { atLeastMillis: 200 })
       assert.strictEqual(decoded.balancer, PeakEwma.policy)
       assert.strictEqual(decoded.deadlineMillis, 15_000)
-      assert.isTrue(decoded.retry !== false && decoded.retry.attempts === 3)
+      assert.strictEqual((decoded.retry as Retry.RetryPolicy).maxAttempts, 3)
       assert.strictEqual(decoded.reconnect, Backoff.connection)
       assert.strictEqual(decoded.drainMillis, 30_000)
       assert.strictEqual(decoded.maxReceiveBytes, 4_194_304)
@@ -76,7 +76,7 @@ describe("defaults", () => {
 describe("options", () => {
   it.effect("are taken as they are said", () =>
     Effect.gen(function* () {
-      const retry = Retry.make({ attempts: 2 })
+      const retry = Retry.make({ maxAttempts: 2 })
       const reconnect = Schedule.spaced("1 second")
       const perCall = (self: Channel.Channel) => self
       const options: GrpcOptions.GrpcOptions = {

@@ -1,9 +1,23 @@
 import { assert, describe, it } from "@effect/vitest"
-import { OptionsError, RetryBudget } from "@hawser/core"
-import { Channel, Metadata, type Method, Retry, RpcError, Status } from "@hawser/grpc"
-import { Clock, Effect, Fiber, Layer, Random, Schedule } from "effect"
+import { OptionsError, RetryBudget, RetryThrottle } from "@hawser/core"
+import {
+  type Call,
+  Channel,
+  Client,
+  Credentials,
+  Grpc,
+  Metadata,
+  type Method,
+  Retry,
+  RpcError,
+  Status
+} from "@hawser/grpc"
+import * as Faults from "@hawser/testing/Faults"
+import * as TestNetwork from "@hawser/testing/TestNetwork"
+import { Clock, type Duration, Effect, Exit, Fiber, Layer, Metric, Random, Schedule, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { call, method, scripted, type Step, unavailable } from "../../support/channels.ts"
+import { definition, Echo, type EchoHandlers, one } from "../../support/testing/echo.ts"
 
 const now = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
 const generous = RetryBudget.make({ ratio: 1000, minPerSecond: 1000 })
@@ -27,9 +41,9 @@ const run = (
         next(c)
       )
     )
-    const retried = Retry.intercept(Retry.make({ budget: generous, schedule: everySecond, attempts: 3, ...options }))(
-      timed
-    )
+    const retried = Retry.intercept(
+      Retry.make({ budget: generous, schedule: everySecond, maxAttempts: 3, ...options })
+    )(timed)
     const fiber = yield* Effect.forkChild(Effect.result(retried.unary(call(one))))
     yield* TestClock.adjust(patience)
     const result = yield* Fiber.join(fiber)
@@ -160,7 +174,7 @@ describe("the wait", () => {
     ["a call whose path was given up", unavailable("MaybeProcessed", {}, Status.pathGivenUp)]
   ] as const)("is left out before the first retry of %s, and of the first only", ([, error]) =>
     Effect.gen(function* () {
-      const { times } = yield* run([error, error, error, "ok"], { attempts: 4 })
+      const { times } = yield* run([error, error, error, "ok"], { maxAttempts: 4 })
       assert.deepStrictEqual(times, [0, 0, 1000, 2000])
     })
   )
@@ -169,7 +183,7 @@ describe("the wait", () => {
     Effect.gen(function* () {
       const waits = [100, 200, 400, 800, 1000, 1000]
       for (let seed = 0; seed < 20; seed++) {
-        const { times } = yield* Random.withSeed(run([sent], { attempts: 7, schedule: Retry.make().schedule }), seed)
+        const { times } = yield* Random.withSeed(run([sent], { maxAttempts: 7, schedule: Retry.make().schedule }), seed)
         waits.forEach((expected, i) => {
           const wait = times[i + 1]! - times[i]!
           assert.isAtLeast(wait, 0.8 * expected)
@@ -181,7 +195,7 @@ describe("the wait", () => {
 
   it.effect("starts anew for each call", () =>
     Effect.gen(function* () {
-      const policy = Retry.make({ schedule: Schedule.exponential("1 second"), attempts: 3, budget: false })
+      const policy = Retry.make({ schedule: Schedule.exponential("1 second"), maxAttempts: 3, budget: false })
       const { channel } = scripted(sent, sent, "ok", sent, sent, "ok")
       const retried = Retry.intercept(policy)(channel)
       for (const _ of [1, 2]) {
@@ -232,33 +246,49 @@ describe("the wait", () => {
 describe("attempts", () => {
   it.effect.each([2, 3, 5, 100])("are at most %i", (attempts) =>
     Effect.gen(function* () {
-      const { error, seen } = yield* run([sent], { attempts })
+      const { error, seen } = yield* run([sent], { maxAttempts: attempts })
       assert.lengthOf(seen, attempts)
       assert.strictEqual(error?.attempts, attempts)
     })
   )
 
-  it.effect("are as many as the schedule has, where no number is given", () =>
+  it.effect("end with the schedule, where that has fewer", () =>
     Effect.gen(function* () {
       const schedule = everySecond.pipe(Schedule.upTo({ times: 5 }))
-      const { channel, seen } = scripted(sent)
-      const fiber = yield* Effect.forkChild(
-        Effect.flip(Retry.intercept(Retry.make({ schedule, budget: generous }))(channel).unary(call(idempotent)))
-      )
-      yield* TestClock.adjust("1 minute")
-      assert.strictEqual((yield* Fiber.join(fiber)).attempts, 6)
+      const { error, seen } = yield* run([sent], { schedule, maxAttempts: 100 })
+      assert.strictEqual(error?.attempts, 6)
       assert.lengthOf(seen, 6)
     })
   )
 
-  it.effect("are 100 at most, with a schedule that never ends", () =>
+  it.effect("are 5 above any given schedule, where no number is given", () =>
     Effect.gen(function* () {
-      const { channel, seen } = scripted(sent)
-      const policy = Retry.make({ schedule: Schedule.spaced("1 second"), budget: generous })
-      const fiber = yield* Effect.forkChild(Effect.flip(Retry.intercept(policy)(channel).unary(call(idempotent))))
-      yield* TestClock.adjust("1 hour")
-      yield* Fiber.join(fiber)
-      assert.lengthOf(seen, 100)
+      const { seen } = yield* run([sent], { maxAttempts: undefined })
+      assert.lengthOf(seen, 5)
+    })
+  )
+
+  it.effect("without a limit go on to the deadline", () =>
+    Effect.gen(function* () {
+      const one = { ...idempotent, deadline: 200_500 }
+      const { error, seen, times } = yield* run([sent], { maxAttempts: "unlimited" }, one)
+      assert.lengthOf(seen, 201)
+      assert.strictEqual(times.at(-1), 200_000)
+      assert.strictEqual(error?.attempts, 201)
+    })
+  )
+
+  it.effect.each([undefined, Infinity])("without a limit are 5 for a call without a deadline: %s", (deadline) =>
+    Effect.gen(function* () {
+      const { seen } = yield* run([sent], { maxAttempts: "unlimited" }, { ...idempotent, deadline })
+      assert.lengthOf(seen, 5)
+    })
+  )
+
+  it.effect("may repeat what was processed, where that is declared", () =>
+    Effect.gen(function* () {
+      assert.lengthOf((yield* run([sent, "ok"], { resendable: true }, {})).seen, 2)
+      assert.lengthOf((yield* run([of("NotFound", "Answered"), "ok"], { resendable: true }, {})).seen, 1)
     })
   )
 
@@ -290,7 +320,7 @@ describe("pushback", () => {
   it.effect("replaces the wait, and the schedule starts afresh", () =>
     Effect.gen(function* () {
       const schedule = Schedule.exponential("1 second")
-      const { times } = yield* run([sent, sent, pushed("50"), sent, "ok"], { schedule, attempts: 5 })
+      const { times } = yield* run([sent, sent, pushed("50"), sent, "ok"], { schedule, maxAttempts: 5 })
       assert.deepStrictEqual(times, [0, 1000, 3000, 3050, 4050])
     })
   )
@@ -375,7 +405,9 @@ describe("the budget", () => {
   it.effect("is not there with false", () =>
     Effect.gen(function* () {
       const { channel, seen } = scripted(unsent)
-      const retried = Retry.intercept(Retry.make({ budget: false, schedule: Schedule.spaced(0), attempts: 3 }))(channel)
+      const retried = Retry.intercept(Retry.make({ budget: false, schedule: Schedule.spaced(0), maxAttempts: 3 }))(
+        channel
+      )
       for (let i = 0; i < 200; i++) yield* Effect.ignore(retried.unary(call()))
       assert.strictEqual(seen.length, 600)
     })
@@ -384,7 +416,7 @@ describe("the budget", () => {
   it.effect("has its defaults where none is named: 10 per second over 10 s, and a fifth of the calls", () =>
     Effect.gen(function* () {
       const { channel, seen } = scripted(unsent)
-      const retried = Retry.intercept(Retry.make({ schedule: Schedule.spaced(0), attempts: 2 }))(channel)
+      const retried = Retry.intercept(Retry.make({ schedule: Schedule.spaced(0), maxAttempts: 2 }))(channel)
       for (let i = 0; i < 1000; i++) yield* Effect.ignore(retried.unary(call()))
       assert.strictEqual(seen.length, 1300)
     })
@@ -428,28 +460,364 @@ describe("resend", () => {
   )
 })
 
+describe("the time of one attempt", () => {
+  const slow = Retry.make({ perAttempt: "1 second", budget: generous, schedule: everySecond, maxAttempts: 3 })
+  const first = { timeout: "30 seconds" } as const
+
+  /** A server that never answers its first `silent` attempts. */
+  const served = (silent: number) => {
+    const ends: Array<number> = []
+    const began: Array<number> = []
+    const handle = (call: Call.Call<unknown, unknown>) =>
+      Effect.gen(function* () {
+        const at = yield* now
+        ends.push(Math.round((call.deadline ?? Infinity) - at))
+        return began.push(at) <= silent
+      })
+    const handlers: EchoHandlers = {
+      say: (text, call) => Effect.flatMap(handle(call), (never) => (never ? Effect.never : Effect.succeed(text))),
+      watch: (text, call) =>
+        Stream.unwrap(
+          Effect.map(handle(call), (never) =>
+            never
+              ? Stream.never
+              : Stream.concat(Stream.make(text), Stream.fromEffect(Effect.as(Effect.sleep("1 minute"), "late")))
+          )
+        )
+    }
+    return { ends, began, handlers }
+  }
+  class Idempotent extends Client.Service<Idempotent>()("test/Idempotent", definition, {
+    idempotent: ["say", "watch"]
+  }) {}
+  const network = (handlers: EchoHandlers, retry: Retry.Retry) =>
+    Layer.provideMerge(
+      Idempotent.layer,
+      Layer.provideMerge(channelOf(retry), TestNetwork.layerService(definition, handlers, { addresses: [one] }))
+    )
+  const channelOf = (retry: Retry.Retry) =>
+    Grpc.layer({ target: `ipv4:${one}`, credentials: Credentials.insecure, silence: false, retry })
+
+  const settle = Effect.repeat(TestClock.adjust(0), { times: 20 })
+  const ending = <A, R>(effect: Effect.Effect<A, RpcError.RpcError, R>, patience: Duration.Input = "1 minute") =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.forkChild(Effect.result(effect))
+      yield* settle
+      yield* TestClock.adjust(patience)
+      const result = yield* Fiber.join(fiber)
+      return { at: yield* now, error: result._tag === "Failure" ? result.failure : undefined }
+    })
+
+  it.effect("ends it, and it is sent again; the server is told", () => {
+    const { began, ends, handlers } = served(1)
+    return Effect.gen(function* () {
+      const { error } = yield* ending(Idempotent.use((echo) => echo.say("ada", first)))
+      assert.isUndefined(error)
+      assert.deepStrictEqual(ends, [1_000, 1_000])
+      assert.strictEqual(began[1]! - began[0]!, 2_000)
+      const { seen } = yield* TestNetwork.server(one)
+      assert.deepInclude(seen, { completed: 1, cancelled: 1, inFlight: 0 })
+    }).pipe(Effect.provide(network(handlers, slow)))
+  })
+
+  it.effect("is what the error names when it was the last", () => {
+    const { handlers } = served(Infinity)
+    return Effect.gen(function* () {
+      const { error } = yield* ending(Idempotent.use((echo) => echo.say("ada", first)))
+      assert.deepInclude(error?.reason, { _tag: "DeadlineExceeded", phase: "Sent", by: "Us" })
+      assert.include(error?.reason.details, "the attempt's own time of 1000 ms is up")
+      assert.strictEqual(error?.attempts, 3)
+    }).pipe(Effect.provide(network(handlers, slow)))
+  })
+
+  it.effect("is not there where the call's own deadline comes first: nothing is sent again", () => {
+    const { ends, handlers } = served(Infinity)
+    return Effect.gen(function* () {
+      const { error } = yield* ending(Idempotent.use((echo) => echo.say("ada", { timeout: "700 millis" })))
+      assert.deepStrictEqual(ends, [700])
+      assert.strictEqual(error?.reason._tag, "DeadlineExceeded")
+      assert.notInclude(error?.reason.details, "own time")
+    }).pipe(Effect.provide(network(handlers, slow)))
+  })
+
+  it.effect("is no reason to send again what may have been processed", () => {
+    const { began, handlers } = served(Infinity)
+    return Effect.gen(function* () {
+      const { error } = yield* ending(Echo.use((echo) => echo.say("ada", first)))
+      assert.lengthOf(began, 1)
+      assert.include(error?.reason.details, "own time")
+    }).pipe(Effect.provide(Layer.provideMerge(Echo.layer, network(handlers, slow))))
+  })
+
+  it.effect("is not that of an answer that says the same sooner", () =>
+    Effect.gen(function* () {
+      const nested = RpcError.of(
+        method().path,
+        { _tag: "DeadlineExceeded", details: "", phase: "Sent", by: "Server" },
+        "Answered"
+      )
+      const { seen } = yield* run([nested, "ok"], { perAttempt: "1 second" })
+      assert.lengthOf(seen, 1)
+      assert.strictEqual(seen[0]!.deadline, 1_000)
+      assert.lengthOf((yield* run([sent, nested, "ok"], { perAttempt: "500 millis" })).seen, 2)
+    })
+  )
+
+  it.effect("includes the wait for a connection, and says so", () => {
+    const { handlers } = served(0)
+    return Effect.gen(function* () {
+      yield* Faults.inject(Faults.freeze(one))
+      const { error } = yield* ending(Echo.use((echo) => echo.say("ada", { ...first, waitForReady: true })))
+      assert.strictEqual(error?.attempts, 3, "not sent: safe for any method")
+      assert.deepInclude(error?.reason, { _tag: "DeadlineExceeded", phase: "Connecting" })
+      assert.strictEqual(error?.progress, "NotSent")
+    }).pipe(Effect.provide(Layer.provideMerge(Echo.layer, network(handlers, slow))))
+  })
+
+  it.effect("of a stream ends with its headers: the messages may take longer", () => {
+    const { began, ends, handlers } = served(1)
+    return Effect.gen(function* () {
+      const messages: Array<string> = []
+      const watching = Idempotent.use((echo) =>
+        Stream.runForEach(echo.watch("ada"), (text) => Effect.sync(() => messages.push(text)))
+      )
+      const { error } = yield* ending(watching, "2 minutes")
+      assert.isUndefined(error)
+      assert.deepStrictEqual(messages, ["ada", "late"])
+      assert.deepStrictEqual(ends, [Infinity, Infinity])
+      assert.strictEqual(began[1]! - began[0]!, 2_000)
+      const { seen } = yield* TestNetwork.server(one)
+      assert.deepInclude(seen, { cancelled: 1, completed: 1, inFlight: 0 })
+    }).pipe(Effect.provide(network(handlers, slow)))
+  })
+
+  it.effect("of a stream says how far it got", () => {
+    const { handlers } = served(Infinity)
+    return Effect.gen(function* () {
+      const watching = Idempotent.use((echo) => Stream.runDrain(echo.watch("ada")))
+      const { error } = yield* ending(watching)
+      assert.deepInclude(error?.reason, { _tag: "DeadlineExceeded", phase: "Sent", by: "Us" })
+      assert.strictEqual(error?.progress, "MaybeProcessed")
+      assert.strictEqual(error?.endpoint, one)
+      assert.strictEqual(error?.attempts, 3)
+      assert.strictEqual((yield* TestNetwork.server(one)).seen.inFlight, 0)
+    }).pipe(Effect.provide(network(handlers, slow)))
+  })
+
+  it.effect("of a stream without a connection is one of a call that was not sent", () => {
+    const { handlers } = served(0)
+    return Effect.gen(function* () {
+      yield* Faults.inject(Faults.freeze(one))
+      const echo = yield* Echo
+      const { error } = yield* ending(Stream.runDrain(echo.watch("ada", { waitForReady: true })))
+      assert.strictEqual(error?.progress, "NotSent")
+      assert.strictEqual(error?.attempts, 3)
+      assert.deepInclude(error?.reason, { _tag: "DeadlineExceeded", phase: "Queued" })
+    }).pipe(Effect.provide(Layer.provideMerge(Echo.layer, network(handlers, slow))))
+  })
+
+  it.effect("is over for a stream before the next one begins: what it had acquired is released", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const channel = Channel.make<RpcError.RpcError>({
+        stream: ({ attempt }) =>
+          Effect.andThen(
+            Effect.acquireRelease(
+              Effect.sync(() => log.push(`open ${attempt}`)),
+              () => Effect.sync(() => log.push(`close ${attempt}`))
+            ),
+            attempt === 2 ? Effect.never : Effect.fail(sent)
+          )
+      })
+      const retried = Retry.intercept(slow)(channel)
+      const watching = { ...call(idempotent), method: { ...method("Idempotent"), kind: "serverStreaming" as const } }
+      yield* ending(Effect.scoped(retried.stream(watching)))
+      assert.deepStrictEqual(log, ["open 1", "close 1", "open 2", "close 2", "open 3", "close 3"])
+    })
+  )
+
+  it.effect("of a stream that is interrupted in a later attempt leaves nothing", () => {
+    const { began, handlers } = served(Infinity)
+    return Effect.gen(function* () {
+      const echo = yield* Idempotent
+      const fiber = yield* Effect.forkChild(Stream.runDrain(echo.watch("ada")))
+      yield* settle
+      yield* TestClock.adjust("2500 millis")
+      yield* Fiber.interrupt(fiber)
+      yield* TestClock.adjust("10 seconds")
+      assert.lengthOf(began, 2)
+      assert.deepInclude((yield* TestNetwork.server(one)).seen, { cancelled: 2, inFlight: 0 })
+    }).pipe(Effect.provide(network(handlers, slow)))
+  })
+})
+
+describe("the throttle", () => {
+  it.effect("counts what passes and what does not, and stops retries at one half", () =>
+    Effect.gen(function* () {
+      const throttle = RetryThrottle.make({ maxTokens: 4, tokenRatio: 1 })
+      yield* run(["ok", "ok"], { throttle })
+      assert.strictEqual(throttle.balance(), 4)
+      const { error, seen } = yield* run([sent, sent, "ok"], { throttle })
+      assert.lengthOf(seen, 2)
+      assert.strictEqual(error?.reason.details, "lost; retries are throttled")
+      assert.strictEqual(throttle.balance(), 2)
+      yield* run(["ok"], { throttle })
+      assert.isUndefined((yield* run([of("NotFound", "Answered")], { throttle })).error?.endpoint)
+      assert.strictEqual(throttle.balance(), 3)
+    })
+  )
+
+  it.effect("is spent by a failure that may not be sent again, too", () =>
+    Effect.gen(function* () {
+      const throttle = RetryThrottle.make({ maxTokens: 4, tokenRatio: 1 })
+      const { error } = yield* run([sent], { throttle }, {})
+      assert.strictEqual(throttle.balance(), 3)
+      assert.strictEqual(error?.reason.details, "lost")
+    })
+  )
+
+  it.effect("forbids that a running call is sent again", () =>
+    Effect.gen(function* () {
+      const throttle = RetryThrottle.make({ maxTokens: 1, tokenRatio: 1 })
+      const { channel, seen } = scripted(Effect.never)
+      const retried = Retry.intercept(Retry.make({ throttle }))(channel)
+      yield* Effect.forkChild(retried.unary(call(idempotent)), { startImmediately: true })
+      assert.isTrue(seen[0]!.resend!(seen[0]!))
+      throttle.failed()
+      assert.isFalse(seen[0]!.resend!(seen[0]!))
+    })
+  )
+})
+
+describe("Retry.byMethod", () => {
+  const path = method().path
+  const attemptsOf = (retry: Retry.Retry) =>
+    Effect.gen(function* () {
+      const { channel, seen } = scripted(sent)
+      const fiber = yield* Effect.forkChild(Effect.flip(Retry.intercept(retry)(channel).unary(call(idempotent))))
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual((yield* Fiber.join(fiber)).attempts, seen.length)
+      return seen.length
+    })
+  const times = (maxAttempts: number) => Retry.make({ maxAttempts, budget: generous, schedule: everySecond })
+
+  it.effect("takes the policy of the method, none, or the other one", () =>
+    Effect.gen(function* () {
+      const asked: Array<string> = []
+      const seven = (said: string) => {
+        asked.push(said)
+        return times(7)
+      }
+      assert.strictEqual(yield* attemptsOf(Retry.byMethod(seven, times(2))), 7)
+      assert.deepStrictEqual(asked, [path])
+      assert.strictEqual(yield* attemptsOf(Retry.byMethod(() => false, times(2))), 1)
+      assert.strictEqual(yield* attemptsOf(Retry.byMethod(() => undefined, times(2))), 2)
+      assert.strictEqual(yield* attemptsOf(Retry.byMethod(() => undefined, false)), 1)
+      const nested = Retry.byMethod(() => Retry.byMethod(() => undefined, times(4)), false)
+      assert.strictEqual(yield* attemptsOf(nested), 4)
+    })
+  )
+
+  it.effect("says by method, too, whether a running call may be sent again", () =>
+    Effect.gen(function* () {
+      for (const [chosen, expected] of [[times(2), true] as const, [false, undefined] as const]) {
+        const { channel, seen } = scripted(Effect.never)
+        const retry = Retry.byMethod(() => chosen, false)
+        yield* Effect.forkChild(Retry.intercept(retry)(channel).unary(call(idempotent)), { startImmediately: true })
+        assert.strictEqual(seen[0]!.resend?.(seen[0]!), expected)
+      }
+    })
+  )
+
+  it.effect("shares one budget among the policies that name none", () =>
+    Effect.gen(function* () {
+      const { channel, seen } = scripted(unsent)
+      const policies = [1, 2].map(() => Retry.make({ schedule: Schedule.spaced(0), maxAttempts: 2 }))
+      let n = 0
+      const retried = Retry.intercept(Retry.byMethod(() => policies[n++ % 2], false))(channel)
+      for (let i = 0; i < 1000; i++) yield* Effect.ignore(retried.unary(call()))
+      assert.strictEqual(seen.length, 1300)
+    })
+  )
+
+  it("refuses what is no policy", () => {
+    assert.throws(() => Retry.byMethod("/a/B" as never, {} as never), /select: .*\notherwise: /)
+  })
+
+  it("has no limit where the other policy has none", () => {
+    const unlimited = Retry.make({ maxAttempts: "unlimited" })
+    assert.isTrue(Retry.isUnlimited(unlimited))
+    assert.isTrue(Retry.isUnlimited(Retry.byMethod(() => false, unlimited)))
+    assert.isFalse(Retry.isUnlimited(Retry.byMethod(() => unlimited, false)))
+    assert.isFalse(Retry.isUnlimited(Retry.byMethod(() => unlimited, Retry.make())))
+  })
+})
+
+describe("the gauge", () => {
+  const read = Effect.map(Metric.snapshot, (all) =>
+    all.flatMap((m) => (m.type === "Gauge" ? [[m.id, m.attributes?.["target"], m.state.value]] : []))
+  )
+  const gauge = "hawser.retry.budget.balance"
+
+  it.effect("shows the budget that is used, as it is when it is read, until its scope closes", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const retry = yield* Scope.provide(Retry.gauged(Retry.make({ schedule: everySecond }), "greeter"), scope)
+      assert.deepStrictEqual(yield* read, [[gauge, "greeter", 100]])
+      const { channel } = scripted(unsent, "ok")
+      yield* Retry.intercept(retry)(channel).unary(call())
+      assert.deepStrictEqual(yield* read, [[gauge, "greeter", 99.2]])
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* read, [[gauge, "greeter", 100]])
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(yield* read, [])
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
+  )
+
+  it.effect("shows what the policies of methods share, and is not there without a budget", () =>
+    Effect.gen(function* () {
+      yield* Retry.gauged(Retry.make({ budget: false }), "none")
+      assert.deepStrictEqual(yield* read, [])
+      const retry = yield* Retry.gauged(
+        Retry.byMethod(() => Retry.make({ schedule: everySecond }), false),
+        "shop"
+      )
+      yield* Retry.intercept(retry)(scripted(unsent, "ok").channel).unary(call())
+      assert.deepStrictEqual(yield* read, [[gauge, "shop", 99.2]])
+    }).pipe(Effect.scoped, Effect.provideService(Metric.MetricRegistry, new Map()))
+  )
+})
+
 describe("Retry.make", () => {
   it("has the defaults of gRFC A6", () => {
     const policy = Retry.make()
-    assert.strictEqual(policy.attempts, 3)
+    assert.strictEqual(policy.maxAttempts, 3)
     assert.strictEqual(policy.budget, undefined)
     assert.strictEqual(policy.retryable, Retry.isUnavailable)
     assert.isTrue(Retry.isRetry(policy))
-    assert.isFalse(Retry.isRetry({ attempts: 3 }))
+    assert.isFalse(Retry.isRetry({ maxAttempts: 3 }))
   })
 
   it.each([
-    ["attempts", 1],
-    ["attempts", 0],
-    ["attempts", 101],
-    ["attempts", 2.5],
-    ["attempts", NaN],
-    ["attempts", "3"],
+    ["maxAttempts", 1],
+    ["maxAttempts", 0],
+    ["maxAttempts", 101],
+    ["maxAttempts", 2.5],
+    ["maxAttempts", NaN],
+    ["maxAttempts", "3"],
     ["schedule", "1 second"],
     ["retryable", true],
     ["budget", true],
     ["budget", { ratio: 0.2 }],
-    ["times", 3]
+    ["maxAttempts", "Unlimited"],
+    ["maxAttempts", Infinity],
+    ["perAttempt", 0],
+    ["perAttempt", "25 days"],
+    ["perAttempt", "soon"],
+    ["throttle", { maxTokens: 10 }],
+    ["throttle", false],
+    ["resendable", 1],
+    ["attempts", 3]
   ])("refuses %s: %s", (option, value) => {
     try {
       Retry.make({ [option]: value })

@@ -1,0 +1,100 @@
+/**
+ * Options as the layer uses them: every default filled in, times in milliseconds.
+ *
+ * Nothing is checked here; `Options` does that first.
+ */
+import * as Backoff from "@hawser/core/Backoff"
+import type { ConnectError } from "@hawser/core/ConnectError"
+import * as PeakEwma from "@hawser/core/PeakEwma"
+import type { Policy } from "@hawser/core/Policy"
+import * as Result from "effect/Result"
+import type * as Redacted from "effect/Redacted"
+import type * as Schedule from "effect/Schedule"
+import type { Breaker } from "./Breaker.ts"
+import { none } from "./Call.ts"
+import * as CallTracing from "./CallTracing.ts"
+import type { Channel } from "./Channel.ts"
+import * as Credentials from "./Credentials.ts"
+import * as Deadline from "./Deadline.ts"
+import type { GrpcOptions } from "./GrpcOptions.ts"
+import type { Hedge } from "./Hedge.ts"
+import * as Retry from "./Retry.ts"
+import * as Target from "./Target.ts"
+
+/** Options with every default filled in. Times are milliseconds. */
+export interface Decoded {
+  readonly target: Target.Target
+  readonly credentials: Credentials.Credentials
+  readonly authority: string
+  readonly connections: {
+    readonly min: number
+    readonly max: number
+    readonly streamsPerConnection: number | undefined
+    readonly connectTimeoutMillis: number
+  }
+  readonly queue: { readonly max: number; readonly timeoutMillis: number }
+  readonly silence: { readonly atLeastMillis: number } | false
+  readonly balancer: Policy
+  /** `Infinity` for `Deadline.none`. */
+  readonly deadlineMillis: number
+  readonly retry: Retry.Retry | false
+  readonly hedge: Hedge | false
+  readonly breaker: Breaker | false
+  readonly tracing: CallTracing.CallTracing | false
+  readonly reconnect: Schedule.Schedule<unknown, ConnectError>
+  readonly drainMillis: number
+  readonly maxReceiveBytes: number
+  readonly maxSendBytes: number
+  readonly proxy: { readonly address: string; readonly credentials: Redacted.Redacted<string> | undefined } | undefined
+  readonly compression: "gzip" | "deflate" | undefined
+  readonly flowControlWindow: number | undefined
+  readonly userAgent: string | undefined
+  readonly perCall: ((self: Channel) => Channel) | undefined
+  readonly perAttempt: ((self: Channel) => Channel) | undefined
+}
+
+/** What concerns connections alone. */
+export type DecodedBare = Omit<
+  Decoded,
+  "deadlineMillis" | "retry" | "hedge" | "breaker" | "tracing" | "perCall" | "perAttempt"
+>
+
+/** Fills in the defaults. The options must be in order. */
+export const withDefaults = (options: GrpcOptions): Decoded => {
+  const target = Result.getOrThrow(Target.parse(options.target))
+  const {
+    min = 1,
+    max = Math.max(4, min),
+    streamsPerConnection,
+    connectTimeout = "20 seconds"
+  } = options.connections ?? {}
+  const { max: waiters = 1_000, timeout = "30 seconds" } = options.queue ?? {}
+  const { silence, deadline = Deadline.unary } = options
+  return {
+    target,
+    credentials: options.credentials ?? Credentials.tls(),
+    authority: options.authority ?? target.authority,
+    connections: { min, max, streamsPerConnection, connectTimeoutMillis: Deadline.millisOf(connectTimeout) },
+    queue: { max: waiters, timeoutMillis: Deadline.millisOf(timeout) },
+    silence: silence === false ? false : { atLeastMillis: Deadline.millisOf(silence?.atLeast ?? 200) },
+    balancer: options.balancer ?? PeakEwma.policy,
+    deadlineMillis: deadline === none ? Infinity : Deadline.millisOf(deadline),
+    retry: options.retry ?? Retry.make(),
+    hedge: options.hedge ?? false,
+    breaker: options.breaker ?? false,
+    tracing: options.tracing ?? CallTracing.make(),
+    reconnect: options.reconnect ?? Backoff.connection,
+    drainMillis: Deadline.millisOf(options.drain ?? "30 seconds"),
+    maxReceiveBytes: options.maxReceiveBytes ?? 4_194_304,
+    maxSendBytes: options.maxSendBytes ?? 4_194_304,
+    proxy:
+      options.proxy === undefined
+        ? undefined
+        : { address: options.proxy.address, credentials: options.proxy.credentials },
+    compression: options.compression === false ? undefined : options.compression,
+    flowControlWindow: options.flowControlWindow,
+    userAgent: options.userAgent,
+    perCall: options.perCall,
+    perAttempt: options.perAttempt
+  }
+}
