@@ -1,5 +1,4 @@
 /** Hawser with a span for every call and every attempt, and a tracer that records them all. */
-import * as CallTracing from "@hawser/grpc/CallTracing"
 import * as Client from "@hawser/grpc/Client"
 import * as Credentials from "@hawser/grpc/Credentials"
 import * as Grpc from "@hawser/grpc/Grpc"
@@ -26,13 +25,7 @@ class Recorded extends Tracer.NativeSpan {
 }
 
 export const connect: Connect = async (address) => {
-  const tracing = CallTracing.make()
-  const channel = Grpc.layer({
-    target: `ipv4:${address}`,
-    credentials: Credentials.insecure,
-    perCall: CallTracing.perCall(tracing),
-    perAttempt: CallTracing.perAttempt(tracing)
-  })
+  const channel = Grpc.layer({ target: `ipv4:${address}`, credentials: Credentials.insecure })
   const tracer = Layer.succeed(Tracer.Tracer, Tracer.make({ span: (options) => new Recorded(options) }))
   const runtime = ManagedRuntime.make(Echo.layer.pipe(Layer.provide(channel), Layer.merge(tracer)))
   const echo = await runtime.runPromise(Echo)
