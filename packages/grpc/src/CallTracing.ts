@@ -140,7 +140,12 @@ export const intercept = (policy: CallTracing) => traced(policy, "both")
 const traced = ({ propagation }: CallTracing, place: "call" | "attempt" | "both") => {
   const tells = place !== "call" && propagation.length > 0
   return observe((call, fiber) => {
-    const around = (call as Traced)[parentKey] ?? propagated(fiber.cache.span)
+    const { span: current, tracer } = fiber.cache
+    const own = (call as Traced)[parentKey]
+    // Most programs record nothing most of the time: that must cost nothing.
+    if ((tracer === undefined || tracer === Tracer.nativeTracer) && own === undefined && current === undefined)
+      return call
+    const around = own ?? propagated(current)
     const span = begin(fiber, place === "attempt" ? `Attempt ${nameOf(call)}` : nameOf(call), around)
     if (span === undefined) return tells && around !== undefined ? tell(call, propagation, around) : call
     span.attribute("rpc.system.name", "grpc")
