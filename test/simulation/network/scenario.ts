@@ -74,7 +74,7 @@ export const scenario = (script: Script, world: World, watch: Watch, queue: Queu
       const open = net.network.all.reduce((n, host) => n + host.openClients, 0)
       if (queue.waiting > 0 && watch.lazy()) ledger.problem("I-6 a waiter, and a pool that may grow and does not")
       if (queue.impatient > 0 && watch.failing) ledger.problem("I-9 waits although every endpoint fails")
-      watch.idle(world.clock.now, ledger.inFlight > 0)
+      watch.idle(world.clock.now)
       if (open > watch.lives().length + watch.dialling()) ledger.problem("I-3 a connection without an owner")
     }
     queue.onRefused = (borrow, error) => {

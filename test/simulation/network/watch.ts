@@ -47,6 +47,7 @@ export class Watch {
   granted = 0
   /** While a caller gives up: what is released now says nothing about an endpoint. */
   interrupting = false
+  private busySince = Infinity
   private made = 0
   private lost = 0
   private fresh = 0
@@ -186,16 +187,19 @@ export class Watch {
     return n
   }
 
-  /** What must be so whenever nothing is ready to run. `busy`: calls are in flight. */
-  idle(now: number, busy: boolean): void {
+  /** What must be so whenever nothing is ready to run. */
+  idle(now: number): void {
     this.picks()
+    // Who listens for silence rests while nothing is on any wire, and there is nobody then to be harmed.
+    if (this.pools.every((pool) => pool.load() === 0)) this.busySince = Infinity
+    else if (this.busySince === Infinity) this.busySince = now
     for (const live of this.lives()) {
       if (!live.lending && live.inFlight === 0) this.problems.add("I-3 a connection that is done is not closed")
       this.chain(live)
       const { quarantinedAt } = live
       if (quarantinedAt === undefined || !live.lending) continue
       const heard = live.heardAt()
-      if (busy && heard > quarantinedAt && now - heard > recoveredMillis) {
+      if (heard > quarantinedAt && now - Math.max(heard, this.busySince) > recoveredMillis) {
         this.problems.add("I-7 a connection spoke, and is still put aside")
       }
     }
