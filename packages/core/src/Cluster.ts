@@ -182,7 +182,8 @@ export const make = Effect.fnUntraced(function* <C>(
   const pulse = new Pulse({
     now,
     run,
-    busy: () => balancer.load() > 0 || silence?.busy() === true,
+    // Who waits will be granted without a new borrow that would start it again.
+    busy: () => balancer.load() > 0 || queue.waiting > 0 || silence?.busy() === true,
     tick: (at, deafMillis) => {
       silence?.tick(at, deafMillis)
       balancer.tick(at)
