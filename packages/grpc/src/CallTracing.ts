@@ -143,8 +143,8 @@ const traced = ({ propagation }: CallTracing, place: "call" | "attempt" | "both"
     const { span: current, tracer } = fiber.cache
     const own = (call as Traced)[parentKey]
     // Most programs record nothing most of the time: that must cost nothing.
-    if ((tracer === undefined || tracer === Tracer.nativeTracer) && own === undefined && current === undefined)
-      return call
+    const recorded = tracer !== undefined && tracer !== Tracer.nativeTracer
+    if (!recorded && own === undefined && current === undefined) return call
     const around = own ?? propagated(current)
     const span = begin(fiber, place === "attempt" ? `Attempt ${nameOf(call)}` : nameOf(call), around)
     if (span === undefined) return tells && around !== undefined ? tell(call, propagation, around) : call

@@ -28,9 +28,13 @@ it.effect("a call that waited for its connection is watched for silence, though 
     assert.isTrue(yield* quarantined)
   }).pipe(
     Effect.provide(
-      clientOf({ target: `ipv4:${one}`, connections: { min: 0, max: 1 }, deadline: 4_000, drain: 0, silence: { atLeast: 200 } }).pipe(
-        Layer.provideMerge(TestNetwork.layer)
-      )
+      clientOf({
+        target: `ipv4:${one}`,
+        connections: { min: 0, max: 1 },
+        deadline: 4_000,
+        drain: 0,
+        silence: { atLeast: 200 }
+      }).pipe(Layer.provideMerge(TestNetwork.layer))
     )
   )
 )
