@@ -16,7 +16,7 @@ import { unary } from "./unary.ts"
 
 const streams: ReadonlyArray<string> = streamClients
 const contenders = (Object.keys(clients) as ReadonlyArray<ClientName>).filter((name) => !streams.includes(name))
-const quickContenders: ReadonlyArray<ClientName> = ["createCall", "raw", "hawser", "hawserTraced"]
+const quickContenders: ReadonlyArray<ClientName> = ["createCall", "raw", "hawser"]
 
 const run: Record<Measurement, (options: Options, built: () => Built) => Promise<Result>> = {
   unary: ({ quick, rounds, seconds }, built) =>

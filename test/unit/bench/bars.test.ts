@@ -11,8 +11,8 @@ describe("bench bars", () => {
     for (const quick of [false, true]) {
       assert.deepStrictEqual(judge("B13", 90, quick), { id: "B13", value: 90, bar: 90, ok: true })
       assert.isFalse(judge("B13", 90.001, quick).ok)
-      assert.isTrue(judge("B14", quick ? 4400 : 4000, quick).ok)
-      assert.isFalse(judge("B14", quick ? 4401 : 4001, quick).ok)
+      assert.isTrue(judge("B14", quick ? 4500 : 4000, quick).ok)
+      assert.isFalse(judge("B14", quick ? 4501 : 4001, quick).ok)
       assert.isTrue(judge("B14b", 10_000, quick).ok)
       assert.isFalse(judge("B14b", 10_001, quick).ok)
     }
