@@ -32,6 +32,17 @@ export interface LiveOptions<C> {
   readonly now: () => number
 }
 
+/** Borrows in a row that were given up although they should have been answered, while nothing at all was heard. */
+export interface Unanswered {
+  /** When the first one began. */
+  readonly since: number
+  /** When the last one was given up. */
+  readonly until: number
+  readonly count: number
+  /** How long those usually take. */
+  readonly usualMillis: number
+}
+
 /** One connection from Ready to closed. */
 export class LiveConnection<C> {
   readonly connection: C
@@ -52,6 +63,8 @@ export class LiveConnection<C> {
   inFlight = 0
   answered = 0
   failed = 0
+  /** What was given up since anything was heard: whoever is impatient leaves no borrow that is ever overdue. */
+  unanswered: Unanswered | undefined = undefined
   /** The borrows that can be overdue, oldest first. */
   oldest: LiveLease<C> | undefined = undefined
   private newest: LiveLease<C> | undefined = undefined
@@ -120,10 +133,26 @@ export class LiveConnection<C> {
       this.answered++
       this.repliedAt = now
       if (method !== undefined && this.teaches(method)) this.methods.add(method, millis, now)
-    } else if (outcome !== "Neutral") {
-      this.failed++
-      if (outcome === "Broken") this.lending = false
+      return
     }
+    if (method !== undefined && outcome !== "Broken") this.givenUp(method, lease, now)
+    if (outcome === "Neutral") return
+    this.failed++
+    if (outcome === "Broken") this.lending = false
+  }
+
+  private givenUp(method: string, { demand, startedAt }: LiveLease<C>, now: number): void {
+    const before = this.unanswered
+    const heard = this.heardAt()
+    if (heard > startedAt) {
+      this.unanswered = undefined
+      return
+    }
+    const usualMillis = this.methods.get(method) ?? (demand.deadline - startedAt) / 2
+    if (now - startedAt < usualMillis) return
+    const first = before === undefined || heard > before.since
+    const since = first ? startedAt : Math.min(before.since, startedAt)
+    this.unanswered = { since, until: now, count: first ? 1 : before.count + 1, usualMillis }
   }
 
   /**

@@ -29,6 +29,8 @@ const readyWithinDials = 3
 const maxEjected = 0.5
 /** A call on a silent connection that has no more time than this left is sent again while there is time. */
 const lastChanceMillis = 400
+/** So many calls in a row that were given up without a word are worth as much as one that is overdue. */
+const enoughGivenUp = 3
 /** Stalls are forgotten after this long. */
 const rememberedMillis = 60_000
 
@@ -103,6 +105,7 @@ export class Silence<C, E> {
         const silentMillis = now - live.quarantinedAt
         live.quarantinedAt = undefined
         live.alive = false
+        live.unanswered = undefined
         this.tell({ _tag: "Recovered", endpoint: name(pool.endpoint), connection: live.id, silentMillis })
         pool.update()
       }
@@ -114,7 +117,10 @@ export class Silence<C, E> {
     for (let lease = live.oldest; lease !== undefined; lease = lease.next) {
       if (this.listened(Math.max(lease.startedAt, heard), now) >= this.patience(lease, heard)) return true
     }
-    return false
+    const { unanswered } = live
+    if (unanswered === undefined || unanswered.count < enoughGivenUp || heard > unanswered.since) return false
+    const millis = this.listened(unanswered.since, now) - (now - unanswered.until)
+    return millis >= Math.max(this.options.atLeastMillis, factor * unanswered.usualMillis)
   }
 
   /** How long we really listened since then. */

@@ -177,6 +177,45 @@ export const silence = (address: string, direction: Direction = "both"): Fault =
   onHost("silence", address, (host) => host.silence(direction))
 
 /**
+ * The connections that exist are forgotten on their way, as by a NAT, a firewall or a load balancer that was replaced:
+ * nothing comes through on them, and nobody is told. Later ones work.
+ *
+ * **Example** (Found without a ping)
+ *
+ * ```ts import.meta.vitest
+ * import { Effect, Layer } from "effect"
+ * import { Client, Credentials, Grpc } from "@hawser/grpc"
+ * import { Faults, Simulation, TestNetwork } from "@hawser/testing"
+ * import { GreeterService } from "./generated/greeter.ts"
+ *
+ * class Greeter extends Client.Service<Greeter>()("app/Greeter", GreeterService) {}
+ *
+ * const address = "10.0.0.1:50051"
+ * const layer = Greeter.layer.pipe(
+ *   Layer.provide(Grpc.layer({ target: `ipv4:${address}`, credentials: Credentials.insecure })),
+ *   Layer.provideMerge(TestNetwork.layerService(
+ *     GreeterService,
+ *     { sayHello: ({ name }) => Effect.succeed({ text: `Hello, ${name}!` }) },
+ *     { addresses: [address] }
+ *   ))
+ * )
+ * const program = Effect.gen(function*() {
+ *   const greeter = yield* Greeter
+ *   const hello = greeter.sayHello({ name: "Ada" }, { timeout: "1 second" })
+ *   yield* hello
+ *   yield* Faults.inject(Faults.forget(address))
+ *   const lost = yield* Effect.flip(hello)
+ *   const { text } = yield* hello
+ *   return [lost.reason._tag, text]
+ * }).pipe(Effect.scoped, Effect.provide(layer))
+ * const { exit } = await Simulation.run({ seed: 1 }, () => program)
+ * const seen = exit._tag === "Success" ? exit.value : exit.cause
+ * seen // => ["DeadlineExceeded", "Hello, Ada!"]
+ * ```
+ */
+export const forget = (address: string): Fault => onHost("forget", address, (host) => host.forget())
+
+/**
  * Everything takes longer, each way; by up to `jitter` more, drawn for each frame. Those that overlap add up.
  *
  * **Example** (How long a call takes on a bad line)

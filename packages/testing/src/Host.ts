@@ -120,6 +120,21 @@ export class Host {
     }
   }
 
+  /** Nothing gets through on the connections that exist now; later ones are spared. */
+  forget(): () => void {
+    const stranded = [...this.pairs]
+    for (const { toClient, toServer } of stranded) {
+      toServer.hold()
+      toClient.hold()
+    }
+    return () => {
+      for (const { toClient, toServer } of stranded) {
+        toServer.release()
+        toClient.release()
+      }
+    }
+  }
+
   /** Stops the process: the system still accepts connections for it. */
   freeze(): () => void {
     this.frozen++

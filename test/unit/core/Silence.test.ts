@@ -293,6 +293,70 @@ describe("Silence", () => {
     })
   )
 
+  describe("calls that are given up before any is overdue", () => {
+    /** Given up after so long, one after the other, and then nothing. */
+    const impatient = (count: number, millis: number, outcome: "Neutral" | "Failure" = "Neutral") =>
+      Effect.gen(function* () {
+        const all = yield* setup({ script: first(3) })
+        for (let i = 0; i < 25; i++) yield* all.answered("a", 100)
+        for (let i = 0; i < count; i++) {
+          const waiter = all.call("a")
+          yield* TestClock.adjust(millis)
+          waiter.lease!.release(outcome)
+        }
+        yield* TestClock.adjust("1 minute")
+        return all
+      })
+
+    it.effect("are as good as one that is overdue, once they add up to its time", () =>
+      Effect.gen(function* () {
+        for (const outcome of ["Neutral", "Failure"] as const) {
+          const { recorder } = yield* impatient(4, 130, outcome)
+          assert.strictEqual(recorder.of("Quarantined").length, 1, outcome)
+        }
+      })
+    )
+
+    it.effect("prove nothing while they are few, however long nothing follows", () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual((yield* impatient(2, 130)).facts(), [])
+        // Three, but all in all shorter than one would have to be.
+        assert.deepStrictEqual((yield* impatient(3, 125)).facts(), [])
+      })
+    )
+
+    it.effect("prove nothing if none was given its usual time", () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual((yield* impatient(50, 60)).facts(), [])
+      })
+    )
+
+    it.effect("prove nothing if anything was heard since", () =>
+      Effect.gen(function* () {
+        const { answered, call, facts, now, session } = yield* setup()
+        for (let i = 0; i < 25; i++) yield* answered("a", 100)
+        for (let i = 0; i < 30; i++) {
+          const waiter = call("a")
+          yield* TestClock.adjust(150)
+          waiter.lease!.release("Neutral")
+          if (i % 2 === 1) session("a").heard = now()
+          yield* TestClock.adjust(100)
+        }
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(facts(), [])
+      })
+    )
+
+    it.effect("teach no suspicion that outlives a recovery", () =>
+      Effect.gen(function* () {
+        const { facts, now, session } = yield* impatient(4, 130)
+        session("a").heard = now()
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(facts(), ["Quarantined", "Ejected", "Recovered", "Readmitted"])
+      })
+    )
+  })
+
   it.effect("a slow handler costs nothing once it is known", () =>
     Effect.gen(function* () {
       const { call, connector, facts } = yield* setup({ addresses: ["a"] })
