@@ -8,28 +8,41 @@
  */
 import type { Connectivity } from "./Connectivity.ts"
 import type { Demand } from "./Demand.ts"
+import { type Endpoint, makeUnsafe } from "./Endpoint.ts"
 import type { Event } from "./Event.ts"
 import { type Lease, Pending, type Refusal } from "./Lease.ts"
 import { Member } from "./Member.ts"
 import type { Picker, Policy } from "./Policy.ts"
+import * as Tier from "./Tier.ts"
 import { type Snapshot, type Upstream, UpstreamBase } from "./Upstream.ts"
 
 /** A Ready member that was not picked for this long gets the next pick. */
 const neglectedMillis = 1_000
+/** For so long the next tier waits for the first dials of the one before (gRFC A56). */
+const failoverMillis = 10_000
+const unsettled: ReadonlySet<Connectivity> = new Set(["Idle", "Connecting"])
 /** Of so many picks one may be a trial. */
 const picksPerTrial = 100
+
+/** One to spread borrows over. */
+export interface Candidate<C, E> {
+  readonly upstream: Upstream<C, E>
+  /** What policies know of it: its weight, priority, zone and attributes may change in place. */
+  readonly endpoint: Endpoint
+}
 
 /** What a balancer needs. */
 export interface BalancerOptions<C, E> {
   readonly policy: Policy
-  readonly upstreams: ReadonlyArray<Upstream<C, E>>
+  /** Those that it begins with, as endpoints with nothing special; `update` names others. */
+  readonly upstreams?: ReadonlyArray<Upstream<C, E>>
   /** Numbers from 0 up to, not including, 1. */
   readonly random: () => number
   /** Monotonic milliseconds. */
   readonly now: () => number
   readonly publish: (event: Event) => void
-  /** What to say when there is nobody to ask. */
-  readonly empty: () => E
+  /** What to say when there is nobody to ask; `undefined`: somebody may come. */
+  readonly empty: () => E | undefined
 }
 
 /**
@@ -66,11 +79,14 @@ export interface BalancerOptions<C, E> {
  * ```
  */
 export class Balancer<C, E> extends UpstreamBase<C, E> {
-  readonly members: ReadonlyArray<Member<C, E>>
+  members: ReadonlyArray<Member<C, E>> = []
   /** Members to be picked: Ready and usable, or all Ready ones in panic. */
   private picked: ReadonlyArray<Member<C, E>> = []
   private picker: Picker<C, E> | undefined = undefined
   private panic = false
+  private priority = 0
+  /** Since when there has been work and nobody to pick. */
+  private emptySince: number | undefined = undefined
   private state: Connectivity = "Connecting"
   private idle: ReadonlyArray<Member<C, E>> = []
   private readonly due: Array<Member<C, E>> = []
@@ -81,26 +97,54 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   constructor(options: BalancerOptions<C, E>) {
     super()
     this.options = options
-    const refresh = () => this.refresh()
-    this.members = options.upstreams.map((upstream) => new Member(upstream, refresh))
-    for (const member of this.members) {
-      const { upstream } = member
-      let state = upstream.connectivity()
-      let penalised = upstream.penalised()
-      upstream.subscribe(() => {
-        const next = upstream.connectivity()
-        const nextPenalised = upstream.penalised()
-        if (next !== state || nextPenalised !== penalised) {
-          if (next === "Ready" && state !== "Ready") member.reset()
-          state = next
-          penalised = nextPenalised
-          this.refresh()
-        }
-        this.changed()
-      })
-    }
-    this.refresh()
+    this.update(
+      (options.upstreams ?? []).map((upstream) => ({
+        upstream,
+        endpoint: makeUnsafe({ addresses: [upstream.snapshot().name] })
+      }))
+    )
   }
+
+  /** Spreads over these from now on. Who was there before keeps what is known of it. */
+  update(candidates: ReadonlyArray<Candidate<C, E>>): void {
+    const before = new Map(this.members.map((member) => [member.upstream, member]))
+    let changed = candidates.length !== before.size
+    this.members = candidates.map(({ endpoint, upstream }) => {
+      const known = before.get(upstream)
+      before.delete(upstream)
+      if (known === undefined) return this.follow(upstream, endpoint)
+      if (known.endpoint !== endpoint) changed = true
+      known.endpoint = endpoint
+      return known
+    })
+    for (const member of before.values()) member.unfollow?.()
+    // A picker may have copied weights.
+    if (changed) this.picker = undefined
+    this.refresh()
+    this.changed()
+  }
+
+  private follow(upstream: Upstream<C, E>, endpoint: Endpoint): Member<C, E> {
+    const member = new Member(upstream, endpoint, this.refreshed)
+    let state = upstream.connectivity()
+    member.fresh = unsettled.has(state)
+    let penalised = upstream.penalised()
+    member.unfollow = upstream.subscribe(() => {
+      const next = upstream.connectivity()
+      const nextPenalised = upstream.penalised()
+      if (next !== state || nextPenalised !== penalised) {
+        if (next === "Ready" && state !== "Ready") member.reset()
+        if (!unsettled.has(next)) member.fresh = false
+        state = next
+        penalised = nextPenalised
+        this.refresh()
+      }
+      this.changed()
+    })
+    return member
+  }
+
+  private readonly refreshed = (): void => this.refresh()
 
   lease(demand: Demand): Lease<C> | Refusal<E> {
     if (this.idle.length > 0) this.wakeIdle(demand)
@@ -131,7 +175,12 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
       name: this.options.policy.name,
       connectivity: this.state,
       inFlight: this.load(),
-      details: { ready: this.ready().length, picked: this.picked.length, panic: this.panic },
+      details: {
+        ready: this.ready().length,
+        picked: this.picked.length,
+        panic: this.panic,
+        priority: this.priority
+      },
       children: this.members.map((m) => {
         const inner = m.upstream.snapshot()
         return {
@@ -165,15 +214,25 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
       if (m.upstream.connectivity() !== "Ready" || m.upstream.penalised() || this.due.includes(m)) continue
       if (m.failing ? now >= m.trialAt : now - m.pickedAt >= neglectedMillis) this.due.push(m)
     }
+    if (this.picked.length === 0) this.failOver(now)
     // Whoever waits longest gets the trial, and not the next one to come.
     if (this.due.length > 0) this.changed()
+  }
+
+  /** Whoever waits has waited long enough for the first dials. */
+  private failOver(now: number): void {
+    if (this.emptySince === undefined) this.emptySince = now
+    if (now - this.emptySince < failoverMillis) return
+    for (const m of this.members) m.fresh = false
+    this.refresh()
+    this.changed()
   }
 
   private tryNeglected(demand: Demand): Lease<C> | undefined {
     if (this.trials * picksPerTrial > this.picks) return undefined
     const member = this.due.shift()!
     if (member.upstream.connectivity() !== "Ready" || member.upstream.penalised()) return undefined
-    if (demand.avoid?.has(member.name) === true) return undefined
+    if (member.isIn(demand.avoid)) return undefined
     const out = member.lease(demand)
     if (out._tag !== "Lease") return undefined
     this.trials++
@@ -192,33 +251,42 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
 
   /** Publishes a new picker if the set of usable members has changed. */
   private refresh(): void {
-    const ready = this.ready()
-    const usable = this.usable()
-    const panic = usable.length * 2 < ready.length
-    const picked = panic ? ready : usable
-    const states = this.members.map((m) => m.upstream.connectivity())
-    this.idle = this.members.filter((_, i) => states[i] === "Idle")
+    const { members, options } = this
+    const { panic, picked, priority, ready, usable } = Tier.choose(members)
+    const states = members.map((m) => m.upstream.connectivity())
+    this.idle = members.filter((_, i) => states[i] === "Idle")
     if (panic !== this.panic) {
       this.panic = panic
-      this.options.publish({ _tag: "Panic", on: panic, usable: usable.length, ready: ready.length })
+      options.publish({ _tag: "Panic", on: panic, usable, ready })
     }
-    if (!same(picked, this.picked)) {
+    if (priority !== this.priority) {
+      // The first tier is what one expects.
+      if (priority > 0 || this.priority > 0) options.publish({ _tag: "Failover", from: this.priority, to: priority })
+      this.priority = priority
+    }
+    const changed = !same(picked, this.picked)
+    if (changed || (this.picker === undefined && picked.length > 0)) {
       this.picked = picked
-      this.picker = picked.length === 0 ? undefined : this.options.policy.picker(picked, this.options.random)
-      this.options.publish({ _tag: "PickSet", ready: picked.map((m) => m.name) })
+      this.picker = picked.length === 0 ? undefined : options.policy.picker(picked, options.random)
     }
+    if (picked.length > 0) this.emptySince = undefined
+    if (changed) options.publish({ _tag: "PickSet", ready: picked.map((m) => m.name) })
     this.state = this.aggregate(states)
   }
 
   private aggregate(states: ReadonlyArray<Connectivity>): Connectivity {
     for (const s of ["Ready", "Connecting", "Idle", "TransientFailure"] as const) if (states.includes(s)) return s
-    return states.length === 0 ? "TransientFailure" : "Shutdown"
+    if (states.length > 0) return "Shutdown"
+    return this.options.empty() === undefined ? "Connecting" : "TransientFailure"
   }
 
   /** Why nobody can be picked. Asked anew each time, because errors change while states do not. */
   private refuse(): Refusal<E> {
     const states = this.members.map((m) => m.upstream.connectivity())
-    if (states.length === 0) return { _tag: "Failing", error: this.options.empty() }
+    if (states.length === 0) {
+      const error = this.options.empty()
+      return error === undefined ? Pending : { _tag: "Failing", error }
+    }
     if (states.includes("Connecting") || states.includes("Idle")) return Pending
     const failing = states.lastIndexOf("TransientFailure")
     const asked = this.members[failing === -1 ? 0 : failing]!.upstream.lease(probe)

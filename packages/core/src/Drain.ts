@@ -9,12 +9,12 @@ import * as Effect from "effect/Effect"
 import type { Balancer } from "./Balancer.ts"
 import type { DrainReport } from "./DrainReport.ts"
 import type { Event } from "./Event.ts"
-import type { Pool } from "./Pool.ts"
+import type { Members } from "./Members.ts"
 import type { WaitQueue } from "./WaitQueue.ts"
 
 /** What a drain needs. */
 export interface DrainOptions<C, E> {
-  readonly pools: ReadonlyArray<Pool<C>>
+  readonly members: Members<C>
   readonly balancer: Balancer<C, E>
   readonly queue: WaitQueue<C, E>
   /** How long borrows may go on. */
@@ -38,17 +38,17 @@ export const make = <C, E>(options: DrainOptions<C, E>): Effect.Effect<DrainRepo
 }
 
 const drain = Effect.fnUntraced(function* <C, E>(options: DrainOptions<C, E>): Effect.fn.Return<DrainReport> {
-  const { balancer, now, pools, publish, queue, within } = options
+  const { balancer, members, now, publish, queue, within } = options
   const startedAt = now()
   const refusedBefore = queue.refused
-  const inFlight = balancer.load()
+  const inFlight = members.load()
   queue.close()
-  for (const pool of pools) pool.stop()
-  if (balancer.load() > 0) {
-    yield* Effect.raceFirst(finished(balancer), Effect.sleep(within))
+  members.stop()
+  if (members.load() > 0) {
+    yield* Effect.raceFirst(finished(balancer, members), Effect.sleep(within))
   }
-  const cancelled = balancer.load()
-  for (const pool of pools) {
+  const cancelled = members.load()
+  for (const pool of members.all()) {
     for (const subchannel of pool.all()) yield* subchannel.close
   }
   const report: DrainReport = {
@@ -61,10 +61,10 @@ const drain = Effect.fnUntraced(function* <C, E>(options: DrainOptions<C, E>): E
   return report
 })
 
-const finished = <C, E>(balancer: Balancer<C, E>): Effect.Effect<void> =>
+const finished = <C, E>(balancer: Balancer<C, E>, members: Members<C>): Effect.Effect<void> =>
   Effect.callback((resume) => {
     const unsubscribe = balancer.subscribe(() => {
-      if (balancer.load() > 0) return
+      if (members.load() > 0) return
       unsubscribe()
       resume(Effect.void)
     })

@@ -11,10 +11,24 @@ import type { ConnectError } from "./ConnectError.ts"
 import type { DrainReport } from "./DrainReport.ts"
 
 /** Why a dial was started. */
-export type DialReason = "Demand" | "Min" | "Reconnect" | "Replace"
+export type DialReason = "Demand" | "Min" | "Reconnect" | "Replace" | "Rotate"
 
 /** Why we closed a connection. */
-export type CloseReason = "Surplus" | "Replaced" | "Drain"
+export type CloseReason =
+  /** Fewer connections are enough. */
+  | "Surplus"
+  /** It was silent, and another connection to the same endpoint is not. */
+  | "Replaced"
+  /** The cluster drains. */
+  | "Drain"
+  /** Its endpoint is no longer among those that the resolver names. */
+  | "Removed"
+  /** It was open for long enough; another one is Ready in its place. */
+  | "Age"
+  /** Many calls on it were cancelled in a short time, which servers punish; another one is Ready in its place. */
+  | "Cancels"
+  /** What it leads to keeps failing, and another connection may lead elsewhere. */
+  | "Ejected"
 
 /** A control-plane fact. */
 export type Event =
@@ -52,6 +66,12 @@ export type Event =
       readonly connection: string
       readonly silentMillis: number
     }
+  /** The resolver has named other endpoints: who came, and who left. */
+  | { readonly _tag: "Resolved"; readonly added: ReadonlyArray<string>; readonly removed: ReadonlyArray<string> }
+  /** The resolver has no answer. The last one stays in use for `keptForMillis`; 0: there is none any more. */
+  | { readonly _tag: "ResolveFailed"; readonly error: ConnectError; readonly keptForMillis: number }
+  /** Endpoints of another priority are used from now on, because those before can't serve, or can again. */
+  | { readonly _tag: "Failover"; readonly from: number; readonly to: number }
   /** Who is picked from now on, by name. */
   | { readonly _tag: "PickSet"; readonly ready: ReadonlyArray<string> }
   /** Its replacement was silent too. Of the milliseconds: nothing was heard for `value`, the replacement had `limit`. */

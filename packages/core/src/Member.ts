@@ -4,8 +4,9 @@
  * It outlives the pickers, which are made anew with each change. A failure counts as a slow call, so an endpoint that
  * fails fast looks slow and not idle.
  */
-import { Estimate } from "./Estimate.ts"
 import type { Demand } from "./Demand.ts"
+import type { Endpoint } from "./Endpoint.ts"
+import { Estimate } from "./Estimate.ts"
 import type { Lease, LeaseObserver, Refusal } from "./Lease.ts"
 import type { Outcome } from "./Outcome.ts"
 import type { Upstream } from "./Upstream.ts"
@@ -53,6 +54,12 @@ const unknownCost = 1e9
 export class Member<C, E> implements LeaseObserver {
   readonly upstream: Upstream<C, E>
   readonly name: string
+  /** As the resolver said last. */
+  endpoint: Endpoint
+  /** Neither Ready nor failed so far: a later tier waits for it. */
+  fresh = true
+  /** Ends the balancer's subscription. */
+  unfollow: (() => void) | undefined = undefined
   readonly estimate = new Estimate(true)
   outstanding = 0
   /** Failures in a row. */
@@ -68,10 +75,21 @@ export class Member<C, E> implements LeaseObserver {
   private readonly onFailing: () => void
 
   /** `onFailing` is called when `failing` changes. */
-  constructor(upstream: Upstream<C, E>, onFailing: () => void) {
+  constructor(upstream: Upstream<C, E>, endpoint: Endpoint, onFailing: () => void) {
     this.upstream = upstream
+    this.endpoint = endpoint
     this.name = upstream.snapshot().name
     this.onFailing = onFailing
+  }
+
+  /** Ready, and neither silent nor failing. */
+  get usable(): boolean {
+    return !this.failing && this.upstream.connectivity() === "Ready" && !this.upstream.penalised()
+  }
+
+  /** Whether a set of names and connections that are better left alone holds this one. */
+  isIn(avoid: ReadonlySet<string> | undefined): boolean {
+    return avoid !== undefined && avoid.has(this.upstream.avoidName?.() ?? this.name)
   }
 
   /** Leases from the upstream and books the borrow. */

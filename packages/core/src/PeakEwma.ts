@@ -72,7 +72,7 @@ const cheapestOutside = <C, E>(
 ): Member<C, E> | undefined => {
   let best: Member<C, E> | undefined
   for (const m of members) {
-    if (!avoid.has(m.name) && (best === undefined || m.cost(now) < best.cost(now))) best = m
+    if (!m.isIn(avoid) && (best === undefined || m.cost(now) < best.cost(now))) best = m
   }
   return best
 }

@@ -66,7 +66,7 @@ export const firstWithRoom = <C, E>(
   for (let pass = 0; pass < 2; pass++) {
     for (let k = 0; k < n; k++) {
       const member = members[(start + k) % n]!
-      const avoided = avoid !== undefined && avoid.has(member.name)
+      const avoided = member.isIn(avoid)
       if (avoided !== (pass === 1)) continue
       const out = member.lease(demand, now)
       if (out._tag === "Lease") return out

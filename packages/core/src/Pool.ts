@@ -206,10 +206,10 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     return [...this.subchannels, ...this.retired]
   }
 
-  /** No new borrow and no new dial from here on; for the end of the cluster. */
-  stop(): void {
+  /** No new borrow and no new dial from here on: its endpoint is gone, or the cluster ends. */
+  stop(why: CloseReason): void {
     this.closed = true
-    for (const subchannel of this.subchannels) subchannel.retire("Drain")
+    for (const subchannel of this.subchannels) subchannel.retire(why)
     this.update()
   }
 

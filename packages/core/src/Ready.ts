@@ -5,14 +5,17 @@ import * as Effect from "effect/Effect"
 import type { Balancer } from "./Balancer.ts"
 import { ConnectError } from "./ConnectError.ts"
 
-/** Succeeds when `count` endpoints are Ready. Fails for a count that can't be reached, and once all is shut down. */
+/**
+ * Succeeds when `count` endpoints are Ready. Fails for a count that can't be reached (`possible`: how many there are, if that
+ * is fixed), and once all is shut down.
+ */
 export const awaitReady = <C>(
   balancer: Balancer<C, ConnectError>,
   target: string,
-  count: number
+  count: number,
+  possible: number = Infinity
 ): Effect.Effect<void, ConnectError> =>
   Effect.callback((resume) => {
-    const possible = balancer.members.length
     if (!Number.isInteger(count) || count < 1 || count > possible) {
       resume(
         Effect.fail(new ConnectError({ reason: { _tag: "NoEndpoints", target }, cause: impossible(count, possible) }))
@@ -34,4 +37,6 @@ export const awaitReady = <C>(
   })
 
 const impossible = (count: number, possible: number) =>
-  new RangeError(`awaitReady: expected an integer from 1 to ${possible}, got ${count}`)
+  new RangeError(
+    `awaitReady: expected an integer from 1${possible === Infinity ? "" : ` to ${possible}`}, got ${count}`
+  )

@@ -37,7 +37,8 @@ const rememberedMillis = 60_000
 /** What the detector needs. */
 export interface SilenceOptions<C, E> {
   readonly atLeastMillis: number
-  readonly pools: ReadonlyArray<Pool<C>>
+  /** Those that it begins with. */
+  readonly pools?: ReadonlyArray<Pool<C>>
   readonly balancer: Balancer<C, E>
   readonly methods: MethodEstimates
   readonly publish: (event: Event) => void
@@ -60,14 +61,20 @@ class Suspicion<C> {
 
 /** Finds connections that are dead without saying so. */
 export class Silence<C, E> {
-  private readonly suspicions: ReadonlyArray<Suspicion<C>>
+  private suspicions: ReadonlyArray<Suspicion<C>> = []
   private readonly options: SilenceOptions<C, E>
   /** Stalls of this process: when they ended, and how long they were. */
   private stalls: ReadonlyArray<{ readonly end: number; readonly millis: number }> = []
 
   constructor(options: SilenceOptions<C, E>) {
     this.options = options
-    this.suspicions = options.pools.map((pool) => new Suspicion(pool))
+    this.follow(options.pools ?? [])
+  }
+
+  /** Looks at these from now on. What is known of those that stay is kept. */
+  follow(pools: ReadonlyArray<Pool<C>>): void {
+    const known = new Map(this.suspicions.map((suspicion) => [suspicion.pool, suspicion]))
+    this.suspicions = pools.map((pool) => known.get(pool) ?? new Suspicion(pool))
   }
 
   /** Looks at every connection. Called every 50 ms while there are borrows in flight or suspicions. */

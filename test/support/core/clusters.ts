@@ -5,6 +5,7 @@ import * as Cluster from "@hawser/core/Cluster"
 import type { ConnectError } from "@hawser/core/ConnectError"
 import { Events } from "@hawser/core/Event"
 import type { OptionsError } from "@hawser/core/OptionsError"
+import type { Resolver } from "@hawser/core/Resolver"
 import { monotonicMillis } from "@hawser/core/Time"
 import { endpoint } from "./parts.ts"
 import { Recorder } from "./Recorder.ts"
@@ -25,6 +26,8 @@ export interface TestCluster {
 export interface TestClusterOptions extends Partial<Omit<Cluster.ClusterOptions<ScriptedSession>, "endpoints">> {
   /** One endpoint at each address. Default `["a"]`. */
   readonly addresses?: ReadonlyArray<string>
+  /** In place of `addresses`. */
+  readonly resolver?: Resolver
   /** Default: every dial opens at once. */
   readonly script?: (dial: Dial) => Answer
   readonly limit?: number
@@ -34,7 +37,7 @@ export interface TestClusterOptions extends Partial<Omit<Cluster.ClusterOptions<
 export const make = Effect.fnUntraced(function* (
   options: TestClusterOptions = {}
 ): Effect.fn.Return<TestCluster, OptionsError, Scope.Scope> {
-  const { addresses = ["a"], limit = 100, script = () => ({ _tag: "Open" }), ...rest } = options
+  const { addresses = ["a"], resolver, limit = 100, script = () => ({ _tag: "Open" }), ...rest } = options
   const clock = yield* Clock.Clock
   const connector = new ScriptedConnector(clock, script)
   connector.limit = limit
@@ -43,7 +46,7 @@ export const make = Effect.fnUntraced(function* (
     target: "test",
     // Tests leave borrows behind; nobody turns the clock for them at the end.
     drain: 0,
-    endpoints: addresses.map((address) => endpoint(address)),
+    endpoints: resolver ?? addresses.map((address) => endpoint(address)),
     connector: connector.connect,
     ...rest
   }).pipe(Effect.provideService(Events, recorder))

@@ -2,13 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { make as demand } from "@hawser/core/Demand"
 import { Member } from "@hawser/core/Member"
 import type { Outcome } from "@hawser/core/Outcome"
-import { leased } from "../../support/core/parts.ts"
+import { endpoint, leased } from "../../support/core/parts.ts"
 import { StubUpstream } from "../../support/core/StubUpstream.ts"
 
 const setup = () => {
   const time = { now: 0 }
   const told: Array<boolean> = []
-  const member = new Member(new StubUpstream("e", time), () => told.push(member.failing))
+  const member = new Member(new StubUpstream("e", time), endpoint("e"), () => told.push(member.failing))
   const lease = () => leased(member.lease(demand()))
   const calls = (outcome: Outcome, n = 1, millis = 0) => {
     for (let i = 0; i < n; i++) {

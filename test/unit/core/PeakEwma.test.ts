@@ -3,14 +3,14 @@ import { make as demand } from "@hawser/core/Demand"
 import type { Lease } from "@hawser/core/Lease"
 import { Member } from "@hawser/core/Member"
 import { policy } from "@hawser/core/PeakEwma"
-import { leased } from "../../support/core/parts.ts"
+import { endpoint, leased } from "../../support/core/parts.ts"
 import { Dice, mulberry } from "../../support/core/prng.ts"
 import { StubUpstream } from "../../support/core/StubUpstream.ts"
 
 const setup = (n: number, limit = Infinity, seed = 12_345) => {
   const time = { now: 0 }
   const stubs = Array.from({ length: n }, (_, i) => new StubUpstream(`e${i}`, time, limit))
-  const members = stubs.map((stub) => new Member(stub, () => {}))
+  const members = stubs.map((stub) => new Member(stub, endpoint(stub.name), () => {}))
   const picker = policy.picker(members, mulberry(seed))
   return { members, pick: (d = demand()) => picker(d, time.now), stubs, time }
 }

@@ -282,7 +282,7 @@ describe("Pool", () => {
     Effect.gen(function* () {
       const { connector, lend, pool } = yield* setup({ min: 2, max: 2 })
       const [lease] = lend(1)
-      pool.stop()
+      pool.stop("Drain")
       yield* TestClock.adjust("10 minutes")
       assert.strictEqual(pool.connectivity(), "Shutdown")
       assert.strictEqual(pool.lease(demand())._tag, "Closed")
@@ -338,7 +338,7 @@ describe("Pool", () => {
     Effect.gen(function* () {
       const { connector, pool } = yield* setup()
       yield* settle
-      pool.stop()
+      pool.stop("Drain")
       assert.isUndefined(pool.replace())
       yield* settle
       assert.strictEqual(connector.dials.length, 1)

@@ -2,14 +2,14 @@ import { assert, describe, it } from "@effect/vitest"
 import { make as demand } from "@hawser/core/Demand"
 import { Member } from "@hawser/core/Member"
 import { policy } from "@hawser/core/RoundRobin"
-import { leased } from "../../support/core/parts.ts"
+import { endpoint, leased } from "../../support/core/parts.ts"
 import { mulberry } from "../../support/core/prng.ts"
 import { StubUpstream } from "../../support/core/StubUpstream.ts"
 
 const setup = (n: number, limit = Infinity, seed = 1) => {
   const time = { now: 0 }
   const stubs = Array.from({ length: n }, (_, i) => new StubUpstream(`e${i}`, time, limit))
-  const members = stubs.map((stub) => new Member(stub, () => {}))
+  const members = stubs.map((stub) => new Member(stub, endpoint(stub.name), () => {}))
   return { pick: policy.picker(members, mulberry(seed)), stubs }
 }
 

@@ -1,0 +1,102 @@
+/**
+ * The options of a cluster, and the rules that they follow.
+ *
+ * All that breaks a rule is said at once, before anything is dialled.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Schedule from "effect/Schedule"
+import type { ConnectError } from "./ConnectError.ts"
+import { type Endpoint, sameConnection } from "./Endpoint.ts"
+import { Issues, type OptionsError } from "./OptionsError.ts"
+import type { Policy } from "./Policy.ts"
+import type { Resolver } from "./Resolver.ts"
+import type { Connector } from "./Session.ts"
+
+/** What a cluster needs. Durations are `Duration.Input`; `OptionsError` lists all that break a rule. */
+export interface ClusterOptions<C> {
+  /** Its name in events, gauges and errors. */
+  readonly target: string
+  /**
+   * A fixed set, none twice; or a resolver, whose endpoints may come and go. Without any, every borrow fails with
+   * `NoEndpoints`; before a resolver's first answer it waits.
+   */
+  readonly endpoints: ReadonlyArray<Endpoint> | Resolver
+  readonly connector: Connector<C>
+  /** Default `PeakEwma.policy`. */
+  readonly policy?: Policy | undefined
+  /** Connections per endpoint that are kept; 0 to 100, default 1. With 0 the first borrow dials. */
+  readonly min?: number | undefined
+  /** Connections per endpoint at most; 1 to 100 and at least `min`, default 4 or, if that is more, `min`. */
+  readonly max?: number | undefined
+  /** Borrows per connection at most, beside the limit of the session; 1 to 1,000,000, default none. */
+  readonly maxStreams?: number | undefined
+  /** Per attempt; 1 ms to 24 days, default 20 s (connection-backoff.md). */
+  readonly connectTimeout?: Duration.Input | undefined
+  /** Between attempts; default `Backoff.connection`. */
+  readonly reconnect?: Schedule.Schedule<unknown, ConnectError> | undefined
+  /** Waiters at most; 0 to 1,000,000, default 1,000. With 0 nobody waits. */
+  readonly maxWaiters?: number | undefined
+  /** How long one may wait; 1 ms to 24 days, default 30 s. An earlier deadline of the borrow holds. */
+  readonly maxWait?: Duration.Input | undefined
+  /** `false`, or the shortest silence that counts; 50 ms to 24 days, default 200 ms. */
+  readonly silence?: { readonly atLeast: Duration.Input } | false | undefined
+  /** How long borrows may go on when the cluster is drained; 0 to 24 days, default 30 s. */
+  readonly drain?: Duration.Input | undefined
+}
+
+/** The endpoints, where they are a fixed set. */
+export const fixed = (endpoints: ReadonlyArray<Endpoint> | Resolver): ReadonlyArray<Endpoint> | undefined =>
+  Array.isArray(endpoints) ? endpoints : undefined
+
+/** The options with their defaults, or an `OptionsError` with all that breaks a rule. */
+export const check = <C>(options: ClusterOptions<C>) =>
+  Effect.try({
+    try: () => {
+      const issues = new Issues()
+      const {
+        endpoints,
+        max = Math.min(100, Math.max(4, options.min ?? 1)),
+        maxStreams = Infinity,
+        maxWaiters = 1_000,
+        min = 1
+      } = options
+      const millis = (path: string, input: Duration.Input, min: number) => {
+        let value = NaN
+        try {
+          value = Duration.toMillis(Duration.fromInputUnsafe(input))
+        } catch {
+          // reported below
+        }
+        issues.check(value >= min && value <= 2_147_483_647, path, `a duration from ${min} ms to 24 days`, input)
+        return value
+      }
+      const count = (path: string, value: number, least: number, most: number) =>
+        issues.check(
+          Number.isInteger(value) && value >= least && value <= most,
+          path,
+          `an integer from ${least} to ${most}`,
+          value
+        )
+      const possible = [count("min", min, 0, 100), count("max", max, 1, 100)]
+      if (!possible.includes(false)) issues.check(max >= min, "max", "at least `min`", max)
+      if (maxStreams !== Infinity) count("maxStreams", maxStreams, 1, 1_000_000)
+      count("maxWaiters", maxWaiters, 0, 1_000_000)
+      fixed(endpoints)?.forEach((e, i, all) =>
+        issues.check(
+          all.findIndex((other) => sameConnection(e, other)) === i,
+          `endpoints[${i}]`,
+          "an endpoint that is not listed twice",
+          e.addresses
+        )
+      )
+      const connectTimeout = Duration.millis(millis("connectTimeout", options.connectTimeout ?? "20 seconds", 1))
+      const maxWaitMillis = millis("maxWait", options.maxWait ?? "30 seconds", 1)
+      const drain = Duration.millis(millis("drain", options.drain ?? "30 seconds", 0))
+      const silenceMillis =
+        options.silence === false ? undefined : millis("silence.atLeast", options.silence?.atLeast ?? "200 millis", 50)
+      issues.throwIfAny()
+      return { min, max, maxStreams, maxWaiters, connectTimeout, maxWaitMillis, drain, silenceMillis }
+    },
+    catch: (e) => e as OptionsError
+  })
