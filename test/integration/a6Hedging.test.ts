@@ -62,6 +62,23 @@ describe("real servers see", () => {
     })
   )
 
+  it.live("no more attempts once one has sent its headers, and that one alone is left, though it fails", () =>
+    Effect.gen(function* () {
+      const { client, servers } = yield* start(policy(), EchoServer.holding)
+      const [server] = servers
+      const fiber = yield* Effect.forkChild(Client.failure(client.echo.put(request)))
+      yield* server!.until("two attempts", ({ calls }) => calls.length === 2)
+      server!.calls[1]!.sendHeaders()
+      yield* server!.until("the other one's end", ({ cancelled }) => cancelled >= 1)
+      server!.calls[1]!.fail(grpc.status.UNAVAILABLE)
+      const error = yield* Fiber.join(fiber)
+      assert.deepInclude(error, { committed: true, progress: "Answered" })
+      assert.isAtMost(server!.calls.length, 3)
+      yield* server!.until("the others' end", ({ calls, cancelled }) => cancelled === calls.length - 1)
+      assert.strictEqual(client.gauge.running, 0)
+    })
+  )
+
   it.live("the next attempt at once after a non-fatal failure, and none after a fatal one", () =>
     Effect.gen(function* () {
       const hour = policy({ hedgingDelay: "1 hour" })

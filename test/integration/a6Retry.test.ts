@@ -118,6 +118,45 @@ describe("A6 on the wire", () => {
     )
   )
 
+  it.live("a call whose headers have come is not sent again, whatever follows them", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const after: ReadonlyArray<Http2Server.Script> = [
+          (s) => s.end("14"),
+          (s) => s.end("14", { "grpc-retry-pushback-ms": "1" }),
+          (s) => s.reset(http2.constants.NGHTTP2_INTERNAL_ERROR),
+          (s) => s.session.destroy()
+        ]
+        for (const then of after) {
+          const server = yield* Http2Server.make((s) => s.open())
+          const client = yield* Client.make({ endpoints: [server.address], retry: policy() })
+          // Only then, or else the headers might be lost with the connection.
+          client.gauge.onHeaders = () => then(server.streams[0]!)
+          const error = yield* Client.failure(client.echo.put(put))
+          assert.deepInclude(error, { attempts: 1, progress: "Answered", committed: true })
+          assert.strictEqual(error.reason._tag, "Unavailable")
+          assert.deepStrictEqual(told(server), [undefined])
+        }
+      })
+    )
+  )
+
+  it.live("a status alone and a page of a proxy commit nothing: both are sent again", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make()
+        server.script = (s) => {
+          if (server.streams.length === 1) s.trailersOnly("14", "not now")
+          else if (server.streams.length === 2) s.page(503, "<h1>Service Unavailable</h1>")
+          else Http2Server.polite(s)
+        }
+        const client = yield* Client.make({ endpoints: [server.address], retry: policy() })
+        yield* Effect.orDie(client.echo.put(put))
+        assert.deepStrictEqual(told(server), [undefined, "1", "2"])
+      })
+    )
+  )
+
   it.live("one deadline spans all: each attempt is told what is left of it", () =>
     leavesNothing(
       Effect.gen(function* () {

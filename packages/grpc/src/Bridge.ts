@@ -47,7 +47,8 @@ export const make = (options: BridgeOptions): Channel.Channel =>
 const single = <I, O>(call: Call<I, O>, replies: Replies<O, RpcError>): Effect.Effect<Reply<O>, RpcError> =>
   Effect.flatMap(Stream.runCollect(Stream.take(replies.messages, 2)), (messages) => {
     const { connection, headers } = replies
-    const wrong = (details: string) => of(call.method.path, { _tag: "Internal", details }, "Answered", { connection })
+    const wrong = (details: string) =>
+      of(call.method.path, { _tag: "Internal", details }, "Answered", { connection, committed: true })
     if (messages.length > 1) return Effect.fail(wrong("The server sent more than one message"))
     if (messages.length < 1) return Effect.fail(wrong("Status OK without an answer"))
     return Effect.map(replies.trailers, (trailers) => ({ message: messages[0]!, headers, trailers, connection }))

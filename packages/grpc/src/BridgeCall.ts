@@ -48,7 +48,7 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
     return this.call.deadline ?? Infinity
   }
   get waitForReady(): boolean {
-    return this.call.waitForReady
+    return this.call.waitForReady === true
   }
   get waitUntil(): number | undefined {
     return this.call.waitUntil
@@ -129,7 +129,7 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
 
   /** The path is given up. Ends what retry would send again; anything else runs on. */
   lost(): void {
-    if (this.done || this.call.resend?.(this.call) !== true) return
+    if (this.done || this.isCommitted || this.call.resend?.(this.call) !== true) return
     this.stop({ _tag: "Unavailable", details: Status.pathGivenUp, connect: undefined }, "MaybeProcessed")
   }
 
@@ -145,6 +145,13 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
 
   onHeaders(metadata: Metadata.Metadata): void {
     this.headers = metadata
+    const { committed } = this.call
+    if (committed !== undefined && !this.done && this.isCommitted) committed()
+  }
+
+  /** Whether the headers of a gRPC server came. A status that comes alone has none, and a page of HTML is no answer. */
+  protected get isCommitted(): boolean {
+    return this.headers !== undefined && Status.isGrpc(this.headers)
   }
 
   onStatus(code: number, details: string, trailers: Metadata.Metadata, progress: Progress): void {
@@ -185,6 +192,7 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
         endpoint: lease === undefined ? undefined : name(lease.endpoint),
         connection: lease?.id,
         waitedMillis: Math.max(0, waited),
+        committed: this.isCommitted,
         ...facts
       })
     )

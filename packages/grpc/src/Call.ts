@@ -47,8 +47,11 @@ export interface Call<in out I, out O> {
   readonly metadata: Metadata | undefined
   /** Monotonic milliseconds; `undefined`: none stated yet, so that a default applies; `Infinity`: none on purpose. */
   readonly deadline: number | undefined
-  /** Whether to wait for a connection instead of failing while the last dial failed. */
-  readonly waitForReady: boolean
+  /**
+   * Whether to wait for a connection instead of failing while the last dial failed. `undefined`: not said, so that a
+   * service config or `WaitForReady` may say it; then `false`.
+   */
+  readonly waitForReady?: boolean | undefined
   /** When its wait for a connection ends at the latest, in monotonic milliseconds. Default: with the deadline. */
   readonly waitUntil?: number | undefined
   readonly affinity: Affinity | undefined
@@ -64,6 +67,11 @@ export interface Call<in out I, out O> {
   readonly resend: (<I2, O2>(call: Call<I2, O2>) => boolean) | undefined
   /** Told the endpoint's name when the call has a permit. Set by hedging: the other attempts avoid it. */
   readonly picked?: ((endpoint: string) => void) | undefined
+  /**
+   * Told when the response headers of a gRPC server are here: from then on this attempt is the call (gRFC A6). Set by
+   * hedging, which cancels the other attempts. Not told of a status that comes alone, nor of a page of HTML.
+   */
+  readonly committed?: (() => void) | undefined
 }
 
 /** What a caller may say about one call. Anything else fails the call with `InvalidArgument`, `NotSent`. */
@@ -75,7 +83,10 @@ export interface CallOptions {
    * of `Deadline.within`.
    */
   readonly timeout?: Duration.Input | typeof none | undefined
-  /** Whether to wait for a connection instead of failing while the last dial failed. Default `false`. */
+  /**
+   * Whether to wait for a connection instead of failing while the last dial failed. `false` says so even where a service
+   * config or a layer lets the method wait. Default: as those say, and `false` where they say nothing.
+   */
   readonly waitForReady?: boolean | undefined
   /** Calls of equal keys prefer one endpoint; a string, not empty, is a soft affinity. Default: none. */
   readonly affinity?: string | Affinity | undefined
@@ -133,7 +144,7 @@ export const make = <I, O>(
     requests: undefined,
     metadata: undefined,
     deadline: undefined,
-    waitForReady: false,
+    waitForReady: undefined,
     affinity: undefined,
     priority: 1,
     attempt: 1,

@@ -223,12 +223,14 @@ class CallSpan<I, O> implements Observed<I, O> {
 const exitOf = ({ code, error, interrupted }: End, path: string): Exit.Exit<void, RpcError.RpcError> => {
   if (code === 0) return Exit.void
   if (interrupted) return Exit.interrupt()
-  const { attempts, connection, endpoint, progress, waitedMillis } = error ?? { progress: "MaybeProcessed" as const }
+  const { attempts, committed, connection, endpoint, progress, waitedMillis } = error ?? unseen
   const details = error === undefined ? "" : wordsOf(error)
   // The fields that some reasons have beside these are of no use to exporters.
   const reason = { _tag: RpcError.tagOf(code)!, details } as RpcError.RpcReason
-  return Exit.fail(RpcError.of(path, reason, progress, { attempts, connection, endpoint, waitedMillis }))
+  return Exit.fail(RpcError.of(path, reason, progress, { attempts, connection, endpoint, waitedMillis, committed }))
 }
+
+const unseen: RpcError.Facts & Pick<RpcError.RpcError, "progress"> = { progress: "MaybeProcessed" }
 
 interface Address {
   readonly address: string

@@ -42,7 +42,7 @@ export interface Hedge {
   readonly throttle: RetryThrottle | undefined
   /** Whether methods that are not declared idempotent are hedged too. */
   readonly resendable: boolean
-  /** Whether what no server has looked at is sent again once without counting (gRFC A6). */
+  /** Whether what no server has looked at is sent again without counting (gRFC A6). */
   readonly transparent: boolean
 }
 
@@ -161,8 +161,9 @@ const checkKeys = (options: object, keys: ReadonlyArray<string>, path: string, i
  * Makes a policy of a service config's `hedgingPolicy`, by the rules of gRFC A6; throws an `OptionsError` likewise.
  *
  * **Details**: naming a method there declares that it may be sent twice, so any method is hedged. What the client decides
- * itself (its queue, its limits, its deadline) is fatal whatever its code. A call that no server has looked at is sent
- * again once, without counting as an attempt or a failure.
+ * itself (its queue, its limits, its deadline) is fatal whatever its code. What no server has looked at is sent again
+ * without counting as an attempt or a failure, as `Retry.a6` does it: once for each call where it was refused, and until
+ * the deadline where it never left this process.
  *
  * ```ts import.meta.vitest
  * import { Hedge, RpcError } from "@hawser/grpc"
@@ -244,11 +245,11 @@ export const isHedged = (
  * **Details**: the first attempt goes out at once, the next one after the delay, and so on. An attempt that fails with a
  * non-fatal error sends the next one at once, and the delay begins anew. The first success, or fatal error, ends the
  * call, and the other attempts are interrupted, which cancels them at their servers and counts neither for nor against
- * them. A server's `grpc-retry-pushback-ms` moves the next attempt; a negative or unreadable one forbids it. Each
+ * them. Response headers decide as much: the attempt that has them is the call from then on, however it ends, and the
+ * others are cancelled (gRFC A6). A status that comes without headers decides nothing by itself. A server's `grpc-retry-pushback-ms` moves the next attempt; a negative or unreadable one forbids it. Each
  * attempt avoids the endpoints of the others. If all fail, the last error is the call's, with `attempts`.
  *
- * **Gotchas**: below call metrics and the deadline, above whatever is to see attempts; in the place of retry. A call with
- * one answer is decided by its status, even where headers came before.
+ * **Gotchas**: below call metrics and the deadline, above whatever is to see attempts; in the place of retry.
  *
  * ```ts import.meta.vitest
  * import { Effect } from "effect"

@@ -2,20 +2,23 @@
  * One hedged call: its attempts, and the timer for the next one.
  *
  * A state machine that fibers report to: which attempts run, when the next one is due, and what ends the call. It waits
- * for nothing itself, so that an answer is handed on in the turn in which it came.
+ * for nothing itself, so that an answer is handed on in the turn in which it came. The headers of one attempt make it the
+ * call: the others are cancelled, and how it ends is how the call ends (gRFC A6).
  */
 import type { RetryBudget } from "@hawser/core/RetryBudget"
 import type { RetryThrottle } from "@hawser/core/RetryThrottle"
 import { monotonicMillis } from "@hawser/core/Time"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { Random } from "effect/Random"
 import type { Call } from "./Call.ts"
 import type { HedgeDelay } from "./HedgeDelay.ts"
-import { neverLeft, pushbackOf } from "./RetryPolicy.ts"
+import { pushbackOf } from "./RetryPolicy.ts"
+import { Transparent } from "./RetryTransparent.ts"
 import * as RpcError from "./RpcError.ts"
 import { pathGivenUp } from "./Status.ts"
 
@@ -64,14 +67,14 @@ class Race<I, O, A, R> {
   private readonly delay: number
   /** Attempts that count. */
   private sent = 1
-  /** All of them. */
-  private begun = 0
   private first: Fiber.Fiber<A, RpcError.RpcError> | undefined = undefined
   private timer: Fiber.Fiber<void> | undefined = undefined
   private last: RpcError.RpcError | undefined = undefined
   /** Why there are no more attempts, where there could be; empty where the server said so. */
   private stopped: string | undefined = undefined
-  private resent = false
+  /** The attempt whose headers have come. */
+  private winner: Fiber.Fiber<A, RpcError.RpcError> | undefined = undefined
+  private readonly free: Transparent | undefined
   private done = false
 
   constructor(
@@ -90,6 +93,7 @@ class Race<I, O, A, R> {
     this.used = new Set(call.avoid)
     this.begunAt = this.now()
     this.delay = rules.delay.of(call.method.path)
+    this.free = rules.transparent ? new Transparent(call.deadline ?? Infinity) : undefined
   }
 
   begin(): void {
@@ -108,23 +112,50 @@ class Race<I, O, A, R> {
     return monotonicMillis(this.clock)
   }
 
+  /** Sends the next attempt that counts. */
   private send(): void {
-    const nth = ++this.begun
-    const attempt: Call<I, O> = {
+    const fiber = this.run({
       ...this.call,
       attempt: this.call.attempt + this.sent - 1,
       // The set itself: an attempt that waits in the queue must know where those went that left it earlier.
-      avoid: nth === 1 ? this.call.avoid : this.used,
+      avoid: this.sent === 1 ? this.call.avoid : this.used,
       resend: this.resend,
       picked: this.picked
-    }
-    const { send, undo } = this.sender
-    // Interrupted after its success, it would end without one, and leave nothing to be undone.
-    const fiber = Effect.runForkWith(this.context)(send(attempt), { uninterruptible: undo !== undefined })
-    this.running.add(fiber)
-    if (nth === 1) this.first = fiber
-    fiber.addObserver((exit) => this.ended(fiber, exit))
+    })
+    this.first ??= fiber
     if (this.running.has(fiber)) this.schedule(this.delay)
+  }
+
+  /** Runs an attempt, or what is left of it after a wait. */
+  private run(one: Call<I, O>, wait = 0): Fiber.Fiber<A, RpcError.RpcError> {
+    const { send, undo } = this.sender
+    let fiber: Fiber.Fiber<A, RpcError.RpcError> | undefined = undefined
+    let early = false
+    const committed = (): void => {
+      if (fiber === undefined) early = true
+      else this.commit(fiber)
+    }
+    const attempt = send({ ...one, committed })
+    const effect = wait > 0 ? Effect.andThen(Effect.interruptible(Effect.sleep(wait)), attempt) : attempt
+    // Interrupted after its success, it would end without one, and leave nothing to be undone.
+    const begun = Effect.runForkWith(this.context)(effect, { uninterruptible: undo !== undefined })
+    fiber = begun
+    this.running.add(begun)
+    if (early) this.commit(begun)
+    begun.addObserver((exit) => this.ended(begun, one, exit))
+    return begun
+  }
+
+  /** The headers of an attempt are here: it is the call from now on. */
+  private commit(fiber: Fiber.Fiber<A, RpcError.RpcError>): void {
+    if (this.done || this.winner !== undefined || !this.running.has(fiber)) return
+    this.winner = fiber
+    this.cancelTimer()
+    if (this.first !== undefined && this.first !== fiber && this.running.has(this.first)) {
+      this.learn(false)
+      this.first = undefined
+    }
+    for (const other of this.running) if (other !== fiber) other.interruptUnsafe()
   }
 
   private readonly picked = (endpoint: string): void => {
@@ -140,7 +171,8 @@ class Race<I, O, A, R> {
 
   /** Whether there is an attempt left, and time for it after so long. */
   private canSend(millis = 0): boolean {
-    if (this.done || this.stopped !== undefined || this.sent >= this.rules.attempts) return false
+    if (this.done || this.winner !== undefined || this.stopped !== undefined) return false
+    if (this.sent >= this.rules.attempts) return false
     return this.now() + millis < (this.call.deadline ?? Infinity)
   }
 
@@ -175,10 +207,14 @@ class Race<I, O, A, R> {
     this.send()
   }
 
-  private ended(fiber: Fiber.Fiber<A, RpcError.RpcError>, exit: Exit.Exit<A, RpcError.RpcError>): void {
+  private ended(
+    fiber: Fiber.Fiber<A, RpcError.RpcError>,
+    one: Call<I, O>,
+    exit: Exit.Exit<A, RpcError.RpcError>
+  ): void {
     const { undo } = this.sender
     this.running.delete(fiber)
-    if (this.done) {
+    if (this.done || (this.winner !== undefined && this.winner !== fiber)) {
       if (Exit.isSuccess(exit) && undo !== undefined) Effect.runForkWith(this.context)(undo(exit.value))
       return
     }
@@ -190,24 +226,27 @@ class Race<I, O, A, R> {
     // A defect, or an interrupt from within.
     if (!RpcError.isRpcError(error)) return this.finish(exit)
     try {
-      this.failed(error, fiber === this.first)
+      this.failed(error, one, fiber === this.first)
     } catch (defect) {
       this.finish(Exit.die(defect))
     }
   }
 
-  private failed(error: RpcError.RpcError, first: boolean): void {
-    const { nonFatal, throttle, transparent } = this.rules
+  private failed(error: RpcError.RpcError, one: Call<I, O>, first: boolean): void {
+    const { nonFatal, throttle } = this.rules
     if (error.endpoint !== undefined) this.used.add(error.endpoint)
-    if (transparent && !this.resent && (error.progress === "Refused" || neverLeft(error))) {
-      this.resent = true
-      return this.send()
+    const wait = this.free?.next(error, Context.get(this.context, Random))
+    if (wait !== undefined) {
+      // It is the same attempt still; the next one is due when it was.
+      if (this.now() + wait < (this.call.deadline ?? Infinity)) return void this.run({ ...one, avoid: this.used }, wait)
+      this.last = error
+      return this.settle()
     }
     const pushback = pushbackOf(error)
     const passes = nonFatal(error)
     if (passes || pushback === "Never") throttle?.failed()
     if (first && error.reason._tag === "DeadlineExceeded") this.learn(false)
-    if (!passes) {
+    if (!passes || this.winner !== undefined || error.committed === true) {
       if (first && error.progress === "Answered") this.learn(true)
       return this.fail(error)
     }

@@ -2,7 +2,7 @@
  * Sends a call again where that is safe, worth it and affordable.
  *
  * Safe: it is proved that no server acted on it (`NotSent`, `Refused`), or the method is idempotent or declared to be
- * resendable. Worth it: the error is of a passing kind, there are attempts left, and the backoff ends before the deadline.
+ * resendable; and no response headers have come. Worth it: the error is of a passing kind, there are attempts left, and the backoff ends before the deadline.
  * Affordable: the budget, which all calls share, has one to spend, and the throttle of the server allows it. A call that
  * succeeds pays for none of this: the schedule starts after the first failure.
  */
@@ -44,7 +44,8 @@ export interface RetryOptions {
   readonly retryable?: ((error: RpcError.RpcError) => boolean) | undefined
   /**
    * How long one attempt may take, from its place in the queue to its answer, or to the headers where there are many
-   * answers; above 0, at most 24 days. One that takes longer is given up, and sent again where that is safe. Default: the
+   * answers; above 0, at most 24 days. One that takes longer is given up, and sent again where that is safe and its
+   * headers have not come. Default: the
    * time that the call has left.
    */
   readonly perAttempt?: Duration.Input | undefined
@@ -104,7 +105,9 @@ export const isUnavailable = (error: RpcError.RpcError): boolean => error.reason
  * **Details**: every retry takes one step of the schedule. The first one goes out at once, without the wait, where the
  * call was never sent, was refused, or its path was given up: another endpoint may answer now. A server's
  * `grpc-retry-pushback-ms` replaces the wait and starts the schedule afresh; a negative or unreadable one forbids the
- * retry. A wait that would pass the deadline is not begun.
+ * retry. A wait that would pass the deadline is not begun. What has failed after its response headers is not sent again,
+ * whatever its error and its method: the headers commit the call to that attempt (gRFC A6). A status that came alone does
+ * not.
  *
  * **Gotchas**: `Grpc.layer` refuses `"unlimited"` where calls have no deadline by default.
  *
@@ -171,7 +174,9 @@ const unknown = (issues: Issues, options: object, keys: ReadonlyArray<string>): 
  * retry n is `min(initialBackoff × backoffMultiplier^(n−1), maxBackoff)` ±20 %, or what the server asks for by
  * `grpc-retry-pushback-ms`. What no server has looked at is sent again without counting as an attempt and without a
  * token: once where it was refused (REFUSED_STREAM, or above a GOAWAY's last id), and until the deadline where it never
- * left this process. A stream is committed by its headers.
+ * left this process. A call is committed by its response headers, one with one answer as much as a stream; a status
+ * that comes alone is no commitment. Requests are not buffered: that of a call with one is at hand, and a stream of
+ * requests is run anew, so that none is committed for the size of a buffer.
  *
  * **Gotchas**: as in A6 there is no budget, only the throttle; `budget` adds one.
  *

@@ -16,6 +16,7 @@ import * as Schedule from "effect/Schedule"
 import type { Call } from "./Call.ts"
 import * as Attempt from "./RetryAttempt.ts"
 import * as Policy from "./RetryPolicy.ts"
+import { Transparent } from "./RetryTransparent.ts"
 import * as RpcError from "./RpcError.ts"
 import * as Status from "./Status.ts"
 
@@ -47,13 +48,13 @@ export const again = Effect.fnUntraced(function* <I, O, A, R>(
   for (;;) {
     const now = monotonicMillis(clock)
     const out = last.reason._tag === "DeadlineExceeded" && now >= end - toleranceMillis ? ownTime(policy) : ""
-    let delay = free === undefined ? undefined : yield* free.next(last)
+    let delay = free?.next(last, yield* Random.Random)
     let attempt = call.attempt
     if (delay === undefined) {
       const pushback = Policy.pushbackOf(last)
       const retryable = out !== "" || policy.retryable(last)
       if (retryable || pushback === "Never") throttle?.failed()
-      if (pushback === "Never" || !retryable) return yield* ended(last, attempt, out)
+      if (pushback === "Never" || !retryable || last.committed === true) return yield* ended(last, attempt, out)
       if (attempt >= limit || !Policy.isSafe(policy, call, last)) return yield* ended(last, attempt, out)
       if (throttle?.allows() === false) return yield* ended(last, attempt, out, "retries are throttled")
       step ??= yield* Schedule.toStep(policy.schedule)
@@ -80,35 +81,6 @@ export const again = Effect.fnUntraced(function* <I, O, A, R>(
 /** Another endpoint may answer now. gRFC A6 has its own rules for what was not sent. */
 const isAtOnce = (policy: Policy.RetryPolicy, error: RpcError.RpcError): boolean =>
   (error.isUnsent && !policy.transparent) || error.reason.details === Status.pathGivenUp
-
-/** Retries that do not count, because no server has looked at the call (gRFC A6). */
-class Transparent {
-  private refused = false
-  private unsent = 0
-  private readonly most: number
-
-  constructor(deadline: number) {
-    this.most = deadline < Infinity ? Infinity : mostUnsent
-  }
-
-  /** How long to wait for one; `undefined`: the policy has to say. */
-  next(error: RpcError.RpcError): Effect.Effect<number | undefined> {
-    if (error.progress === "Refused") {
-      if (this.refused) return Effect.undefined
-      this.refused = true
-      return Effect.succeed(0)
-    }
-    if (!Policy.neverLeft(error) || this.unsent >= this.most) return Effect.undefined
-    const n = this.unsent++
-    if (n === 0) return Effect.succeed(0)
-    // Whoever keeps losing connections must not spin.
-    const millis = Math.min(10 * 2 ** (n - 1), 1_000)
-    return Effect.map(Random.next, (random) => millis * (0.8 + 0.4 * random))
-  }
-}
-
-/** Where no deadline ends them; about a minute. */
-const mostUnsent = 64
 
 /** The wait of one step in milliseconds; `undefined` when the schedule is over. */
 export const waitOf = (

@@ -136,8 +136,9 @@ export const statusNames: ReadonlyArray<string> = tags.map((tag) =>
  * `Effect.catchReason("RpcError", "NotFound", …)`. Ask `isUnsent` before doing a thing again that must not be done twice.
  *
  * **Details**: `method` is the full path; `attempts` is how often the call was tried; `waitedMillis` is the time in the
- * wait queue; `endpoint` and `connection` say who had it last; `metadata` is what came with the status. Printed or
- * serialised, it shows no metadata values but those of an allow-list.
+ * wait queue; `endpoint` and `connection` say who had it last; `metadata` is what came with the status. `committed` says that
+ * the response headers had come, so that retry and hedge let it be (gRFC A6): a status that came alone is `Answered`, and
+ * not committed. Printed or serialised, it shows no metadata values but those of an allow-list.
  *
  * **Gotchas**: `reason.details` may be the server's own text.
  *
@@ -180,6 +181,7 @@ export class RpcError extends Data.TaggedError("RpcError")<{
   readonly endpoint?: string | undefined
   readonly connection?: string | undefined
   readonly metadata?: Metadata | undefined
+  readonly committed?: boolean | undefined
   readonly cause?: unknown
 }> {
   get [TypeId](): typeof TypeId {
@@ -204,7 +206,7 @@ export class RpcError extends Data.TaggedError("RpcError")<{
     return this.progress === "NotSent" || this.progress === "Refused"
   }
   override toJSON(): unknown {
-    const { _tag, message, method, progress, attempts, waitedMillis, endpoint, connection } = this
+    const { _tag, message, method, progress, attempts, waitedMillis, endpoint, connection, committed } = this
     const { details, ...rest } = this.reason
     const reason = { ...rest, ...("connect" in rest ? { connect: rest.connect?.message } : {}), details }
     const cause = this.cause instanceof Error ? this.cause.message : undefined
@@ -218,6 +220,7 @@ export class RpcError extends Data.TaggedError("RpcError")<{
       waitedMillis,
       endpoint,
       connection,
+      committed,
       metadata: this.metadata,
       cause
     }
@@ -272,13 +275,14 @@ export const isRpcError = (u: unknown): u is RpcError => hasProperty(u, TypeId)
  */
 export const isUnsent = (error: RpcError): boolean => error.isUnsent
 
-/** What `of` fills in by itself: one attempt, no wait. */
+/** What `of` fills in by itself: one attempt, no wait, no headers. */
 export interface Facts {
   readonly attempts?: number | undefined
   readonly waitedMillis?: number | undefined
   readonly endpoint?: string | undefined
   readonly connection?: string | undefined
   readonly metadata?: Metadata | undefined
+  readonly committed?: boolean | undefined
   readonly cause?: unknown
 }
 
@@ -310,5 +314,6 @@ export const of = (method: string, reason: RpcReason, progress: Progress, facts:
     endpoint: facts.endpoint,
     connection: facts.connection,
     metadata: facts.metadata,
+    committed: facts.committed ?? false,
     cause: facts.cause
   })

@@ -37,7 +37,7 @@ export const explain = (
   const lines = [
     `from: ${from(own)}`,
     `timeout: ${own.timeoutMillis === undefined ? "as the call or the client says" : `${ms(own.timeoutMillis)}, or the call's own if that is sooner`}`,
-    `waitForReady: ${own.waitForReady === undefined ? "as the call says" : own.waitForReady ? "waits for a connection" : "fails while the last dial failed, unless the call says otherwise"}`,
+    `waitForReady: ${own.waitForReady === undefined ? "as the call says" : `${own.waitForReady ? "waits for a connection" : "fails while the last dial failed"}, unless the call says otherwise`}`,
     `attempts: ${tries(own, attempts, waitsMillis)}`,
     `throttle: ${throttling(config.throttle, own)}`,
     `request: ${size(own.maxRequestBytes)}`,

@@ -69,7 +69,8 @@ const prepared = <I, O, A, E, R, R2>(
       ...call,
       method: methodOf(call.method),
       deadline: latest < own ? latest : call.deadline,
-      waitForReady: call.waitForReady || waitForReady === true
+      // Whatever the application says goes before the config.
+      waitForReady: call.waitForReady ?? waitForReady
     })
   })
 

@@ -1,8 +1,8 @@
 /**
  * Which calls wait for a connection while every dial fails, instead of failing at once.
  *
- * A call can say so itself (`waitForReady: true`). This says it for whole methods: for work in the background, which
- * would only be tried again, and not for calls that somebody waits for. While a first dial is under way every call waits;
+ * A call can say so itself, and has the last word (`waitForReady`, `true` or `false`). This says it for whole methods: for
+ * work in the background, which would only be tried again, and not for calls that somebody waits for. While a first dial is under way every call waits;
  * here it is about what comes after one has failed.
  */
 import { Issues } from "@hawser/core/OptionsError"
@@ -103,7 +103,7 @@ export const isWaitForReady = (u: unknown): u is WaitForReady => hasProperty(u, 
  * **Details**: the wait ends with `atMost`, with the deadline of the call, or with the longest wait of the queue (30 s),
  * whichever is soonest: then it is `DeadlineExceeded` by `Us`, phase `Connecting`, `NotSent`.
  *
- * **Gotchas**: a call can't opt out: `waitForReady: false` is what a call says that says nothing.
+ * **Gotchas**: a call that says `waitForReady: false` does not wait, whatever the policy says of its method.
  *
  * ```ts import.meta.vitest
  * import { Effect } from "effect"
@@ -118,7 +118,7 @@ export const isWaitForReady = (u: unknown): u is WaitForReady => hasProperty(u, 
  *     Effect.succeed
  *   )
  * Effect.runSync(waits("/demo.Shop/Restock")) // => true
- * Effect.runSync(waits("/demo.Shop/Buy")) // => false
+ * Effect.runSync(waits("/demo.Shop/Buy")) // => undefined
  * ```
  */
 export const intercept =
@@ -126,7 +126,7 @@ export const intercept =
   <E, R>(self: Channel.Channel.With<E, R>): Channel.Channel.With<E, R> =>
     Channel.intercept(self, (call, next) =>
       Effect.withFiber((fiber) => {
-        if (!policy.waits(call.method.path)) return next(call)
+        if (call.waitForReady === false || !policy.waits(call.method.path)) return next(call)
         const { atMostMillis } = policy
         if (atMostMillis === undefined) return next(call.waitForReady ? call : { ...call, waitForReady: true })
         const waitUntil = Math.min(call.waitUntil ?? Infinity, nowUnsafe(fiber) + atMostMillis)

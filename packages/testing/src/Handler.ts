@@ -6,7 +6,7 @@ import type { Call } from "@hawser/grpc/Call"
 import * as Metadata from "@hawser/grpc/Metadata"
 import type { Kind, KindOf } from "@hawser/grpc/Method"
 import type { RpcError, Tag } from "@hawser/grpc/RpcError"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 
 /** A gRPC status as a handler may say it: `{ _tag: "NotFound" }`. What is left out is filled in. */
@@ -34,6 +34,26 @@ export const reply = <O>(
   message: O,
   options?: { readonly headers?: Metadata.Metadata | undefined; readonly trailers?: Metadata.Metadata | undefined }
 ): TestReply<O> => new TestReply(message, options?.headers ?? Metadata.empty, options?.trailers ?? Metadata.empty)
+
+/** How the headers of calls are sent, for as long as somebody has the call. */
+const greeters = new WeakMap<Call<unknown, unknown>, (headers: Metadata.Metadata) => void>()
+
+/** Lets a handler send headers of its own accord. */
+export const greetedBy = (call: Call<unknown, unknown>, greet: (headers: Metadata.Metadata) => void): typeof call => {
+  greeters.set(call, greet)
+  return call
+}
+
+/**
+ * Sends the response headers of a call now, before its answer or its status.
+ *
+ * **When to use**: in the handler of a method with one answer, to play a server that begins to answer and then fails or
+ * takes its time. Without it a failure is a status alone.
+ */
+export const sendHeaders = (
+  call: Call<unknown, unknown>,
+  headers: Metadata.Metadata = Metadata.empty
+): Effect.Effect<void> => Effect.sync(() => greeters.get(call)?.(headers))
 
 /**
  * What stands in the place of a server's method: one request, one answer.

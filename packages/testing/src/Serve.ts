@@ -18,7 +18,7 @@ import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { reply, type Status, TestReply } from "./Handler.ts"
+import { greetedBy, reply, type Status, TestReply } from "./Handler.ts"
 
 /** The server's half of a method's codecs; where it is missing, messages stay as they are. */
 export interface Codec {
@@ -48,24 +48,43 @@ type Failure = RpcError.RpcError | Status
 
 /** A call with one answer: unary and client-streaming methods. */
 export const unary = <I, O>(call: Call<I, O>, servers: Servers): Effect.Effect<Reply<O>, RpcError.RpcError> =>
-  limited(
-    call,
-    () => "Sent",
-    served(call, servers, (answer, server) =>
-      Effect.flatMap(
-        handled(call, () => oneOf<O>(answer())),
-        (value) => {
-          const { headers, message, trailers } = value instanceof TestReply ? value : reply(value)
-          return Effect.map(sent(call, server, message), (message) => ({
-            message,
-            headers,
-            trailers,
-            connection: "test#1"
-          }))
-        }
-      )
+  Effect.suspend(() => {
+    let early: Metadata.Metadata | undefined = undefined
+    const greet = (headers: Metadata.Metadata): void => {
+      if (early !== undefined) return
+      early = headers
+      call.committed?.()
+    }
+    const work = served(
+      call,
+      servers,
+      (answer, server) =>
+        Effect.flatMap(
+          handled(call, () => oneOf<O>(answer())),
+          (value) => {
+            const { headers, message, trailers } = value instanceof TestReply ? value : reply(value)
+            return Effect.map(sent(call, server, message), (message) => ({
+              message,
+              headers: early ?? headers,
+              trailers,
+              connection: "test#1"
+            }))
+          }
+        ),
+      greet
     )
-  )
+    const phase = () => (early === undefined ? "Sent" : "Receiving")
+    return Effect.mapError(limited(call, phase, work), (error) =>
+      early === undefined || !RpcError.isRpcError(error) ? error : committed(error)
+    )
+  })
+
+/** The same error, of a call whose headers were here. */
+const committed = (error: RpcError.RpcError): RpcError.RpcError =>
+  RpcError.of(error.method, error.reason, error.progress === "MaybeProcessed" ? "Answered" : error.progress, {
+    ...error,
+    committed: true
+  })
 
 /** A call with many answers. Ends at the first of them, or where there is none. The scope holds the call. */
 export const stream = <I, O>(
@@ -121,7 +140,8 @@ const trailersOf = (exit: Exit.Exit<void, RpcError.RpcError>): Metadata.Metadata
 const served = <I, O, A>(
   call: Call<I, O>,
   { get, record }: Servers,
-  run: (answer: () => unknown, server: Server) => Effect.Effect<A, RpcError.RpcError>
+  run: (answer: () => unknown, server: Server) => Effect.Effect<A, RpcError.RpcError>,
+  greet: (headers: Metadata.Metadata) => void = () => {}
 ): Effect.Effect<A, RpcError.RpcError> =>
   Effect.suspend(() => {
     const problem = Metadata.problem(call.metadata)
@@ -130,7 +150,7 @@ const served = <I, O, A>(
     const unimplemented = () => fail(call, { _tag: "Unimplemented", details: "no handler for this method" })
     const { requests } = call
     if (requests !== undefined) {
-      const received = call as Call<unknown, unknown>
+      const received = greetedBy({ ...call } as Call<unknown, unknown>, greet)
       record(received)
       if (server === undefined) return unimplemented()
       return Effect.flatMap(Queue.bounded<unknown, Cause.Done>(window), (inbox) =>
@@ -143,7 +163,8 @@ const served = <I, O, A>(
     const bytes = attempt(() => asBuffer(call.method.encode(call.input)))
     if ("defect" in bytes) return fail(call, internal("encode the request", bytes.defect), "NotSent", bytes.defect)
     const input = attempt(() => decoded(server, bytes.value, call.input))
-    const received = { ...call, input: "defect" in input ? call.input : input.value } as Call<unknown, unknown>
+    const taken = { ...call, input: "defect" in input ? call.input : input.value } as Call<unknown, unknown>
+    const received = greetedBy(taken, greet)
     record(received)
     if (server === undefined) return unimplemented()
     if ("defect" in input) return fail(call, internal("decode the request", input.defect), "Answered", input.defect)

@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { type ClientFrame, headerBytes, type ServerFrame, windowBytes } from "./Frame.ts"
-import { type Status, TestReply } from "./Handler.ts"
+import { greetedBy, type Status, TestReply } from "./Handler.ts"
 import type { Route } from "./Route.ts"
 import type { Timers } from "./Timers.ts"
 
@@ -139,7 +139,7 @@ export class ServerStream {
         ? "serverStreaming"
         : "unary"
     const { route } = this
-    return Call.make<unknown, unknown>(
+    const made = Call.make<unknown, unknown>(
       {
         path: this.path,
         kind,
@@ -150,6 +150,7 @@ export class ServerStream {
       input,
       { metadata, attempt, deadline: this.owner.timers.now() + timeout }
     )
+    return greetedBy(made, (headers) => this.greet(headers))
   }
 
   /** The one request of methods that take one. */

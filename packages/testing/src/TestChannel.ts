@@ -41,7 +41,38 @@ export {
    * TestChannel.reply("hello") instanceof TestChannel.TestReply // => true
    * ```
    */
-  reply
+  reply,
+  /**
+   * Sends the response headers of a call now, before its answer or its status.
+   *
+   * **When to use**: in the handler of a method with one answer, on a channel, a network or a server of a test: to play a
+   * server that begins to answer and then fails, or takes its time. Without it, a failure is a status alone.
+   *
+   * **Details**: the headers commit the call (gRFC A6): retry does not send it again, and hedging cancels the others.
+   *
+   * ```ts import.meta.vitest
+   * import { Effect, Layer } from "effect"
+   * import { Call, Channel, Retry } from "@hawser/grpc"
+   * import { TestChannel } from "@hawser/testing"
+   *
+   * let calls = 0
+   * const fails = TestChannel.layer({
+   *   "/demo.Greeter/SayHello": (_, call) =>
+   *     Effect.andThen(
+   *       calls++ === 0 ? Effect.void : TestChannel.sendHeaders(call),
+   *       Effect.fail({ _tag: "Unavailable" } as const)
+   *     )
+   * })
+   * const layer = Layer.provide(Retry.layer(Retry.make({ resendable: true })), fails)
+   * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+   * const call = Call.make({ path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown", ...codec }, "ada")
+   * const program = Channel.Channel.use((channel) => channel.unary(call)).pipe(Effect.provide(layer), Effect.flip)
+   * const { attempts, committed } = await Effect.runPromise(program)
+   * attempts // => 2
+   * committed // => true
+   * ```
+   */
+  sendHeaders
 } from "./Handler.ts"
 export type {
   BidiStreamingHandler,

@@ -16,7 +16,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
-import { reply, type Status, TestReply } from "./Handler.ts"
+import { greetedBy, reply, type Status, TestReply } from "./Handler.ts"
 
 /** A method as generators describe it, and its handler if it has one. */
 export interface Served {
@@ -71,6 +71,7 @@ class ServerCall {
   private readonly answer: grpc.sendUnaryData<Buffer> | undefined
   private fiber: Fiber.Fiber<void> | undefined = undefined
   private over = false
+  private greeted = false
 
   constructor(served: Served, owner: CallOwner, surface: Surface, answer: grpc.sendUnaryData<Buffer> | undefined) {
     this.served = served
@@ -108,6 +109,7 @@ class ServerCall {
         requests
       })
       this.owner.record(call)
+      greetedBy(call, (headers) => this.greet(headers))
       const { handler, responseStream } = this.served
       if (handler === undefined) {
         return Effect.fail<Status>({ _tag: "Unimplemented", details: "no handler for this method" })
@@ -133,10 +135,17 @@ class ServerCall {
       const { headers, message, trailers } = value instanceof TestReply ? value : reply(value)
       const bytes = asBuffer(this.served.responseSerialize(message as never))
       const end = wire(trailers)
-      if (headers.size > 0) this.surface.sendMetadata(wire(headers))
+      if (headers.size > 0) this.greet(headers)
       if (!this.over) this.answer!(null, bytes, end)
       return trailers
     })
+  }
+
+  /** Sends headers, unless they were sent. */
+  private greet(headers: Metadata.Metadata): void {
+    if (this.greeted || this.over) return
+    this.greeted = true
+    this.surface.sendMetadata(wire(headers))
   }
 
   private many(answer: unknown): Effect.Effect<Metadata.Metadata, RpcError.RpcError | Status> {

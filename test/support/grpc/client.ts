@@ -23,6 +23,8 @@ export class Gauge {
   onStart: ((running: number) => void) | undefined = undefined
   /** How many calls had response headers. */
   headers = 0
+  /** Called after each of them. */
+  onHeaders: (() => void) | undefined = undefined
 
   get running(): number {
     return this.connections.reduce((n, c) => n + c.running, 0)
@@ -51,6 +53,7 @@ export class Gauge {
           onHeaders: (metadata) => {
             this.headers++
             listener.onHeaders(metadata)
+            this.onHeaders?.()
           },
           onMessage: (bytes) => listener.onMessage(bytes),
           onStatus: (code, details, metadata, progress) => {

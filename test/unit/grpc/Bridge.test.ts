@@ -163,6 +163,40 @@ describe("the bridge", () => {
     )
   })
 
+  describe("the headers of a gRPC server", () => {
+    const begun = Metadata.fromRecord({ "content-type": "application/grpc+proto" })
+    const page = Metadata.fromRecord({ "content-type": "text/html" })
+
+    it.effect("are told to whoever asked, and noted in the error; a page of a proxy is not", () =>
+      Effect.gen(function* () {
+        for (const [headers, is] of [
+          [begun, true],
+          [page, false],
+          [Metadata.empty, false]
+        ] as const) {
+          const { begin, failed, grant, listener } = setup()
+          let told = 0
+          const fiber = yield* begin(call({ committed: () => told++ }))
+          grant()
+          listener().onHeaders(headers)
+          listener().onStatus(14, "", trailers, "Answered")
+          assert.strictEqual((yield* failed(fiber)).committed, is)
+          assert.strictEqual(told, is ? 1 : 0)
+        }
+      })
+    )
+
+    it.effect("are not those of a status that comes alone, though it carries them", () =>
+      Effect.gen(function* () {
+        const { begin, failed, grant, listener } = setup()
+        const fiber = yield* begin(call({ committed: () => assert.fail("no headers came") }))
+        grant()
+        listener().onStatus(14, "", begun, "Answered")
+        assert.strictEqual((yield* failed(fiber)).committed, false)
+      })
+    )
+  })
+
   describe("a path that is given up", () => {
     it.effect("ends a call that would be sent again: cancelled, returned, and possibly processed", () =>
       Effect.gen(function* () {
@@ -195,6 +229,23 @@ describe("the bridge", () => {
         const { headers, message } = yield* Effect.fromResult(yield* Fiber.join(fiber))
         assert.strictEqual(message, "hi")
         assert.strictEqual(headers, Metadata.empty)
+      })
+    )
+
+    it.effect("leaves alone a call whose headers have come, but not for a page of a proxy", () =>
+      Effect.gen(function* () {
+        for (const [type, left] of [
+          ["application/grpc", true],
+          ["text/html", false]
+        ] as const) {
+          const { begin, borrow, grant, listener, log } = setup()
+          const fiber = yield* begin(call({ resend: again }))
+          grant()
+          listener().onHeaders(Metadata.fromRecord({ "content-type": type }))
+          borrow().lost!()
+          assert.deepStrictEqual(log, left ? sent : [...sent, "cancel", "release Neutral"])
+          yield* Fiber.interrupt(fiber)
+        }
       })
     )
 

@@ -40,7 +40,7 @@ describe("Client.make", () => {
       assert.deepInclude(call, {
         metadata: undefined,
         deadline: undefined,
-        waitForReady: false,
+        waitForReady: undefined,
         affinity: undefined,
         priority: 1,
         attempt: 1,

@@ -426,7 +426,7 @@ describe("an explanation", () => {
       `/shop.Cart/Add
   from: methodConfig[0].name[0], for its service
   timeout: 1,500 ms, or the call's own if that is sooner
-  waitForReady: waits for a connection
+  waitForReady: waits for a connection, unless the call says otherwise
   attempts: 4 at most, one after another after UNAVAILABLE, ABORTED; waits of 100 ms, 200 ms, 300 ms, each ±20 %; may be sent again even if a server acted on it
   throttle: no further attempts at 5 of 10 tokens or less; a failure costs 1, a success gives 0.1
   request: 1,024 bytes at most, for each message

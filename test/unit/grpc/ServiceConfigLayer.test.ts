@@ -80,14 +80,16 @@ describe("a timeout", () => {
 })
 
 describe("waitForReady", () => {
-  it.effect("is that of the config or of the call", () =>
+  it.effect("is that of the call, and that of the config where the call says nothing", () =>
     Effect.gen(function* () {
-      const seen: Array<boolean> = []
+      const seen: Array<boolean | undefined> = []
       for (const said of [undefined, false, true]) {
         const config = greeter(said === undefined ? { timeout: "1s" } : { waitForReady: said })
-        for (const own of [false, true]) seen.push((yield* below(config, { waitForReady: own })).waitForReady)
+        for (const own of [undefined, false, true]) {
+          seen.push((yield* below(config, { waitForReady: own })).waitForReady)
+        }
       }
-      assert.deepStrictEqual(seen, [false, true, false, true, true, true])
+      assert.deepStrictEqual(seen, [undefined, false, true, false, false, true, true, false, true])
     })
   )
 })

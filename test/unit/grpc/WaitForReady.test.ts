@@ -23,7 +23,17 @@ describe("a policy", () => {
     Effect.gen(function* () {
       const { channel, seen } = scripted()
       yield* channel.pipe(WaitForReady.intercept(WaitForReady.make({ methods }))).unary(call())
-      assert.strictEqual(seen[0]?.waitForReady, waits)
+      assert.strictEqual(seen[0]?.waitForReady, waits ? true : undefined)
+    })
+  )
+
+  it.effect("leaves the last word to the call: one that says false does not wait", () =>
+    Effect.gen(function* () {
+      const { channel, seen } = scripted()
+      const waiting = channel.pipe(WaitForReady.intercept(WaitForReady.make({ atMost: "1 second" })))
+      const impatient = call({ waitForReady: false })
+      yield* waiting.unary(impatient)
+      assert.strictEqual(seen[0], impatient as never)
     })
   )
 

@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { RetryThrottle } from "@hawser/core"
 import { type Call, Hedge, Metadata, Retry, RpcError } from "@hawser/grpc"
 import * as Faults from "@hawser/testing/Faults"
-import type { Status } from "@hawser/testing/Handler"
+import { sendHeaders, type Status } from "@hawser/testing/Handler"
 import * as TestNetwork from "@hawser/testing/TestNetwork"
 import { Clock, Effect, Exit, Fiber, type Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -18,8 +18,8 @@ const now = Effect.map(Clock.monotonicTimeNanos, (nanos) => Math.round(Number(na
 const policy = (options: Partial<Hedge.A6Options> = {}) =>
   Hedge.a6({ maxAttempts: 4, hedgingDelay: "100 millis", nonFatalStatusCodes: ["UNAVAILABLE"], ...options })
 
-/** What a server does with an attempt: after so many ms (`Infinity`: never) it answers or fails. */
-type Step = readonly [millis: number, end: "ok" | Status]
+/** What a server does with an attempt: after so many ms (`Infinity`: never) it answers or fails; it may send headers before. */
+type Step = readonly [millis: number, end: "ok" | Status, begunAt?: number]
 const ok: Step["1"] = "ok"
 const down: Status = { _tag: "Unavailable" }
 const never: Step = [Infinity, ok]
@@ -54,13 +54,19 @@ const pass = (millis: number) => Effect.repeat(Effect.andThen(TestClock.adjust(1
 const run = (steps: ReadonlyArray<Step>, setting: Setting = {}) => {
   const { addresses = [one, two], calls = 1, policy: hedge = policy(), retry = false } = setting
   const attempts: Array<Attempt> = []
-  const say = (text: string, { attempt, deadline = Infinity }: Call.Call<unknown, unknown>) =>
+  const say = (text: string, call: Call.Call<unknown, unknown>) =>
     Effect.gen(function* () {
+      const { attempt, deadline = Infinity } = call
       const at = yield* now
-      const [millis, end] = steps[Math.min(attempts.length, steps.length - 1)]!
+      const [millis, end, begunAt] = steps[Math.min(attempts.length, steps.length - 1)]!
       const seen: Attempt = { at, attempt, deadline, address: undefined, cancelledAt: undefined }
       attempts.push(seen)
-      const wait = millis === Infinity ? Effect.never : Effect.sleep(millis)
+      const rest = millis - (begunAt ?? 0)
+      const pause = rest === Infinity ? Effect.never : Effect.sleep(rest)
+      const wait =
+        begunAt === undefined
+          ? pause
+          : Effect.sleep(begunAt).pipe(Effect.andThen(sendHeaders(call)), Effect.andThen(pause))
       yield* Effect.onInterrupt(wait, () =>
         Effect.map(now, (cancelledAt) => {
           seen.cancelledAt = cancelledAt
@@ -503,6 +509,73 @@ describe("where attempts go", () => {
   )
 })
 
+describe("response headers", () => {
+  it.effect("commit the call: the other attempts are cancelled, and no more are sent", () =>
+    Effect.gen(function* () {
+      const { cancelled, message, times } = yield* run([never, [400, ok, 50], never])
+      assert.strictEqual(message, "ada 2")
+      assert.deepStrictEqual(times, [0, 100])
+      assert.deepStrictEqual(cancelled, [150, undefined])
+    })
+  )
+
+  it.effect("commit the call to an attempt that then fails: no hedge, no retry", () =>
+    Effect.gen(function* () {
+      const { error, cancelled, times } = yield* run([never, [200, down, 50], [10, ok]])
+      assert.strictEqual(error?.reason._tag, "Unavailable")
+      assert.deepInclude(error!, { committed: true, attempts: 2 })
+      assert.deepStrictEqual(times, [0, 100])
+      assert.deepStrictEqual(cancelled, [150, undefined])
+    })
+  )
+
+  it.effect("of the first attempt before the delay mean that no hedge is sent", () =>
+    Effect.gen(function* () {
+      const { endedAt, message, times } = yield* run([[900, ok, 50]])
+      assert.strictEqual(message, "ada 1")
+      assert.deepStrictEqual(times, [0])
+      assert.strictEqual(endedAt, 900)
+    })
+  )
+
+  it.effect("do not come with a status alone: the other attempts run on", () =>
+    Effect.gen(function* () {
+      const { error, message, times } = yield* run([never, [50, down], [30, ok]])
+      assert.strictEqual(error, undefined)
+      assert.strictEqual(message, "ada 3")
+      assert.deepStrictEqual(times, [0, 100, 150])
+    })
+  )
+
+  it.effect("of a second attempt that come after those of the first change nothing", () =>
+    Effect.gen(function* () {
+      const { message, cancelled } = yield* run([
+        [500, ok, 120],
+        [150, ok, 50]
+      ])
+      assert.strictEqual(message, "ada 1")
+      assert.deepStrictEqual(cancelled, [undefined, 120])
+    })
+  )
+
+  it.effect("are no success: a committed failure costs a token, and its pushback is not asked", () =>
+    Effect.gen(function* () {
+      const throttle = RetryThrottle.make({ maxTokens: 10, tokenRatio: 1 })
+      const { times } = yield* run([[60, pushed("5"), 50]], { policy: policy({ throttle }) })
+      assert.deepStrictEqual(times, [0])
+      assert.strictEqual(throttle.balance(), 9)
+    })
+  )
+
+  it.effect("hold for a caller who leaves: the one attempt is cancelled", () =>
+    Effect.gen(function* () {
+      const { cancelled, error } = yield* run([[Infinity, ok, 50]], { call: { timeout: "200 millis" } })
+      assert.deepInclude(error!.reason, { _tag: "DeadlineExceeded", phase: "Receiving" })
+      assert.lengthOf(cancelled, 1)
+    })
+  )
+})
+
 describe("transparent retries", () => {
   it.effect("a refused attempt is sent again once, and counts neither as an attempt nor as a failure", () =>
     Effect.gen(function* () {
@@ -519,19 +592,93 @@ describe("transparent retries", () => {
     })
   )
 
-  it.effect.each(["NotSent", "Refused"] as const)("once for %s; then the policy decides", (progress) =>
+  it.effect("once for one that was refused; then the policy decides", () =>
     Effect.gen(function* () {
-      const unsent = failure("Unavailable", undefined, progress)
-      const fatal = yield* play(policy({ nonFatalStatusCodes: [] }), [[10, unsent]], { idempotency: "Unknown" })
+      const refused = failure("Unavailable", undefined, "Refused")
+      const fatal = yield* play(policy({ nonFatalStatusCodes: [] }), [[10, refused]], { idempotency: "Unknown" })
       assert.deepStrictEqual(
         fatal.seen.map((attempt) => attempt.call.attempt),
         [1, 1]
       )
-      const nonFatal = yield* play(policy({ maxAttempts: 2 }), [[10, unsent]], { idempotency: "Unknown" })
+      const nonFatal = yield* play(policy({ maxAttempts: 2 }), [[10, refused]], { idempotency: "Unknown" })
       assert.deepStrictEqual(
         nonFatal.seen.map((attempt) => attempt.call.attempt),
         [1, 1, 2]
       )
+    })
+  )
+
+  it.effect("once for the whole call, whichever of its attempts was refused", () =>
+    Effect.gen(function* () {
+      const refused = failure("Unavailable", undefined, "Refused")
+      const { seen } = yield* play(policy({ maxAttempts: 3 }), [
+        [10, refused],
+        [Infinity, "ok"],
+        [10, refused],
+        [10, "ok"]
+      ])
+      assert.deepStrictEqual(
+        seen.map((attempt) => attempt.call.attempt),
+        [1, 1, 2, 3]
+      )
+    })
+  )
+
+  it.effect("until the deadline for one that never left, without a token or an attempt, and without spinning", () =>
+    Effect.gen(function* () {
+      const throttle = RetryThrottle.make({ maxTokens: 2, tokenRatio: 0.1 })
+      const unsent = failure("Unavailable", undefined, "NotSent")
+      const { error, seen } = yield* play(policy({ throttle, maxAttempts: 2, hedgingDelay: "1 hour" }), [[0, unsent]], {
+        idempotency: "Unknown",
+        deadline: 60_000
+      })
+      assert.deepInclude(error!, { attempts: 1, progress: "NotSent" })
+      // 0, 10, 20, 40 … 640 ms, and a second from then on.
+      assert.isAtLeast(seen.length, 58)
+      assert.isAtMost(seen.length, 82)
+      assert.isTrue(seen.every(({ call }) => call.attempt === 1))
+      assert.strictEqual(throttle.balance(), 2)
+    })
+  )
+
+  it.effect("do not do so for ever where there is no deadline", () =>
+    Effect.gen(function* () {
+      const unsent = failure("Unavailable", undefined, "NotSent")
+      const { error, seen } = yield* play(policy({ maxAttempts: 2, hedgingDelay: "1 hour" }), [[0, unsent]])
+      assert.strictEqual(error?.attempts, 2)
+      assert.isAtMost(seen.length, 70)
+    })
+  )
+
+  it.effect("do not move the next attempt, which is due when it was", () =>
+    Effect.gen(function* () {
+      const unsent = failure("Unavailable", undefined, "NotSent")
+      const { seen, times } = yield* play(policy({ maxAttempts: 2 }), [
+        [60, unsent],
+        [Infinity, "ok"],
+        [10, "ok"]
+      ])
+      assert.deepStrictEqual(times, [0, 60, 100])
+      assert.deepStrictEqual(
+        seen.map(({ call }) => call.attempt),
+        [1, 1, 2]
+      )
+    })
+  )
+
+  it.effect("that wait are cancelled with the call, and by the answer of another attempt", () =>
+    Effect.gen(function* () {
+      const unsent = failure("Unavailable", undefined, "NotSent")
+      const { by, endedAt, seen } = yield* play(policy({ maxAttempts: 2, hedgingDelay: "1 milli" }), [
+        [0, unsent],
+        [2, "ok"],
+        [0, unsent],
+        [0, unsent],
+        [0, unsent]
+      ])
+      assert.isDefined(by)
+      assert.isAtMost(endedAt, 25)
+      assert.isAtMost(seen.length, 6)
     })
   )
 })

@@ -7,7 +7,7 @@ import { OptionsError, RetryThrottle } from "@hawser/core"
 import { type Call, Metadata, Retry, RpcError } from "@hawser/grpc"
 import type { GrpcOptions } from "@hawser/grpc/GrpcOptions"
 import * as Faults from "@hawser/testing/Faults"
-import type { Status } from "@hawser/testing/Handler"
+import { sendHeaders, type Status } from "@hawser/testing/Handler"
 import * as TestNetwork from "@hawser/testing/TestNetwork"
 import { Clock, Deferred, type Duration, Effect, Fiber, Latch, Random, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -28,7 +28,8 @@ const policy = (options: Partial<Retry.A6Options> = {}) =>
     ...options
   })
 
-type Step = "ok" | Status
+/** `begun`: the headers come before the status. */
+type Step = "ok" | (Status & { readonly begun?: boolean })
 const down: Step = { _tag: "Unavailable" }
 const pushed = (millis: string, tag: Status["_tag"] = "Unavailable"): Step => ({
   _tag: tag,
@@ -59,11 +60,13 @@ const settle = Effect.repeat(TestClock.adjust(0), { times: 20 })
 const run = (steps: ReadonlyArray<Step>, setting: Setting = {}) => {
   const { addresses = [one], calls = 1, patience = "5 minutes", random = middle, retry = policy() } = setting
   const attempts: Array<Attempt> = []
-  const say = (text: string, { attempt, deadline = Infinity }: Call.Call<unknown, unknown>) =>
+  const say = (text: string, call: Call.Call<unknown, unknown>) =>
     Effect.gen(function* () {
+      const { attempt, deadline = Infinity } = call
       const at = yield* now
       const step = steps[Math.min(attempts.length, steps.length - 1)]!
       attempts.push({ at, attempt, left: Math.round(deadline - at) })
+      if (step !== "ok" && step.begun === true) yield* sendHeaders(call)
       return step === "ok" ? text : yield* Effect.fail(step)
     })
   return Effect.gen(function* () {
@@ -567,6 +570,123 @@ describe("A6: streams", () => {
       assert.strictEqual(throttle.balance(), 8.5, "a reader who leaves tells nothing")
     })
   )
+})
+
+describe("A6: the commitment of a call with one answer", () => {
+  const begun: Step = { _tag: "Unavailable", begun: true }
+
+  it.effect("is its headers: what fails after them is not sent again", () =>
+    Effect.gen(function* () {
+      const { attempts, error } = yield* run([down, begun, "ok"])
+      assert.lengthOf(attempts, 2)
+      assert.deepInclude(error!, { attempts: 2, progress: "Answered", committed: true })
+      assert.strictEqual(error!.reason._tag, "Unavailable")
+    })
+  )
+
+  it.effect("is not a status alone, which is an answer all the same", () =>
+    Effect.gen(function* () {
+      const { attempts, error } = yield* run([down])
+      assert.lengthOf(attempts, 4)
+      assert.deepInclude(error!, { attempts: 4, progress: "Answered", committed: false })
+    })
+  )
+
+  it.effect("holds for every policy, and for methods that are idempotent", () =>
+    Effect.gen(function* () {
+      const retry = Retry.make({ maxAttempts: 5, resendable: true, budget: false })
+      assert.lengthOf((yield* run([begun], { retry })).attempts, 1)
+      assert.lengthOf((yield* run([down], { retry })).attempts, 5)
+    })
+  )
+
+  it.effect("holds against a pushback that allows a retry", () =>
+    Effect.gen(function* () {
+      const { attempts } = yield* run([{ ...(pushed("10") as Status), begun: true }, "ok"])
+      assert.lengthOf(attempts, 1)
+    })
+  )
+
+  it.effect("costs a token where the code is listed: the call has failed", () =>
+    Effect.gen(function* () {
+      const throttle = RetryThrottle.make({ maxTokens: 10, tokenRatio: 0.1 })
+      yield* run([begun], { retry: policy({ throttle }) })
+      assert.strictEqual(throttle.balance(), 9)
+      yield* run([{ _tag: "NotFound", begun: true }], { retry: policy({ throttle }) })
+      assert.strictEqual(throttle.balance(), 9)
+    })
+  )
+
+  /** A call whose headers have come and whose server then says nothing. */
+  const halfway = (retry: Retry.Retry) => {
+    let began = 0
+    const say = (_: string, call: Call.Call<unknown, unknown>) =>
+      Effect.suspend(() => {
+        began++
+        return Effect.andThen(sendHeaders(call), Effect.never)
+      })
+    return { say, began: () => began, options: { retry } }
+  }
+
+  it.effect("holds when the connection is lost after the headers", () => {
+    const { began, options, say } = halfway(policy())
+    return Effect.gen(function* () {
+      const client = yield* Echo
+      const fiber = yield* Effect.forkChild(Effect.flip(client.say("ada", { timeout: "1 minute" })))
+      yield* settle
+      yield* Faults.inject(Faults.cut(one))
+      yield* TestClock.adjust("1 minute")
+      const error = yield* Fiber.join(fiber)
+      assert.deepInclude(error, { attempts: 1, committed: true })
+      assert.strictEqual(error.reason._tag, "Unavailable")
+      assert.strictEqual(began(), 1)
+    }).pipe(Effect.provide(echo({ say }, {}, options)))
+  })
+
+  it.effect("holds when the attempt's own time is up: it ends the call", () => {
+    const { began, options, say } = halfway(Retry.make({ perAttempt: "1 second", resendable: true }))
+    return Effect.gen(function* () {
+      const client = yield* Echo
+      const fiber = yield* Effect.forkChild(Effect.flip(client.say("ada", { timeout: "1 minute" })))
+      yield* settle
+      yield* TestClock.adjust("1 minute")
+      const error = yield* Fiber.join(fiber)
+      assert.deepInclude(error.reason, { _tag: "DeadlineExceeded", phase: "Receiving", by: "Us" })
+      assert.include(error.reason.details, "the attempt's own time of 1000 ms is up")
+      assert.strictEqual(began(), 1)
+    }).pipe(Effect.provide(echo({ say }, {}, options)))
+  })
+
+  it.effect("holds when its path is given up: it runs on", () => {
+    const { began, options, say } = halfway(Retry.make({ resendable: true }))
+    return Effect.gen(function* () {
+      const client = yield* Echo
+      const fiber = yield* Effect.forkChild(Effect.flip(client.say("ada", { timeout: "10 seconds" })))
+      yield* settle
+      yield* Faults.inject(Faults.silence(one))
+      yield* TestClock.adjust("1 minute")
+      const error = yield* Fiber.join(fiber)
+      assert.deepInclude(error.reason, { _tag: "DeadlineExceeded", phase: "Receiving" })
+      assert.strictEqual(began(), 1)
+    }).pipe(Effect.provide(echo({ say }, {}, { ...options, silence: { atLeast: "200 millis" } })))
+  })
+
+  it.effect("is that of a stream of requests, too", () => {
+    let began = 0
+    const upload = (_: Stream.Stream<string>, call: Call.Call<unknown, unknown>) =>
+      Effect.suspend(() => {
+        const failed = Effect.fail<Status>({ _tag: "Unavailable" })
+        return began++ === 0 ? failed : Effect.andThen(sendHeaders(call), failed)
+      })
+    return Effect.gen(function* () {
+      const client = yield* Echo
+      const fiber = yield* Effect.forkChild(Effect.flip(client.upload(Stream.make("a", "b"))))
+      yield* TestClock.adjust("1 minute")
+      const error = yield* Fiber.join(fiber)
+      assert.deepInclude(error, { attempts: 2, committed: true })
+      assert.strictEqual(began, 2)
+    }).pipe(Effect.provide(echo({ upload }, {}, { retry: policy() })))
+  })
 })
 
 describe("A6: what is interrupted", () => {
