@@ -7,10 +7,11 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
   core: [
     "OptionsError Pulse Time",
     "ConnectError Connectivity Demand DrainReport Endpoint Outcome",
-    "Event Lease Session Snapshot Watch",
+    "Event Health HealthStats Lease Session Snapshot Watch",
     "Borrow Connector EndpointSet EventLog Upstream",
     "Backoff Estimate Gauges Publisher RetryBudget RetryThrottle",
     "LiveConnection Race Resolver",
+    "HealthGate",
     "Subchannel",
     "Member Pool",
     "Policy",

@@ -26,6 +26,8 @@ import { MethodEstimates } from "./Estimate.ts"
 import { type Envelope, type Event, Events } from "./Event.ts"
 import * as EventLog from "./EventLog.ts"
 import * as Gauges from "./Gauges.ts"
+import { count as countHealth, type HealthStats } from "./HealthStats.ts"
+import { HealthChecks, type HealthChecksOptions } from "./HealthGate.ts"
 import type { Lease, Refusal } from "./Lease.ts"
 import { Members } from "./Members.ts"
 import type { OptionsError } from "./OptionsError.ts"
@@ -45,6 +47,7 @@ export type { ClusterOptions } from "./ClusterOptions.ts"
 export interface ClusterSnapshot {
   readonly target: string
   readonly waiting: number
+  readonly health: HealthStats
   readonly root: Snapshot
 }
 
@@ -144,6 +147,7 @@ export const make = Effect.fnUntraced(function* <C>(
       now,
       publish,
       run,
+      health: healthChecks(options, { now, publish, run }),
       nextId: () => ++connections
     },
     balancer,
@@ -176,12 +180,14 @@ export const make = Effect.fnUntraced(function* <C>(
     pulse.wake()
     return queue.borrow(borrow)
   }
+  const stats = () => countHealth(members.pools.map((pool) => pool.connectivity()))
   const drain = Drain.make({ members, balancer, queue, within: checked.drain, publish, now })
   yield* Effect.addFinalizer(() => Effect.asVoid(drain))
   yield* Gauges.register(target, {
     waiting: () => queue.waiting,
     inFlight: () => members.load(),
-    connections: () => members.pools.reduce((n, pool) => n + pool.connections().length, 0)
+    connections: () => members.pools.reduce((n, pool) => n + pool.connections().length, 0),
+    health: stats
   })
   run(
     Effect.forever(
@@ -205,7 +211,7 @@ export const make = Effect.fnUntraced(function* <C>(
     borrowUnsafe,
     awaitReady: (count = 1) => Ready.awaitReady(balancer, target, count, fixed?.length),
     drain,
-    snapshot: Effect.sync(() => ({ target, waiting: queue.waiting, root: balancer.snapshot() })),
+    snapshot: Effect.sync(() => ({ target, waiting: queue.waiting, health: stats(), root: balancer.snapshot() })),
     waitingUnsafe: () => queue.waiting,
     events: log.stream,
     pipe() {
@@ -213,6 +219,11 @@ export const make = Effect.fnUntraced(function* <C>(
     }
   }
 })
+
+const healthChecks = <C>(
+  { health = false, target }: ClusterOptions<C>,
+  parts: Omit<HealthChecksOptions<C>, "health" | "target">
+): HealthChecks<C> | undefined => (health === false ? undefined : new HealthChecks({ ...parts, health, target }))
 
 const queueErrors = {
   full: (waiting: number) => saturated("QueueLength", waiting, { _tag: "Full" }),

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import type { ConnectError } from "./ConnectError.ts"
 import { type Endpoint, sameConnection } from "./Endpoint.ts"
+import { type Health, isHealth } from "./Health.ts"
 import { Issues, type OptionsError } from "./OptionsError.ts"
 import type { Policy } from "./Policy.ts"
 import type { Resolver } from "./Resolver.ts"
@@ -41,6 +42,8 @@ export interface ClusterOptions<C> {
   readonly maxWait?: Duration.Input | undefined
   /** `false`, or the shortest silence that counts; 50 ms to 24 days, default 200 ms. */
   readonly silence?: { readonly atLeast: Duration.Input } | false | undefined
+  /** Says which connections may lend, beside being open; `false`: all of them. Default `false`. */
+  readonly health?: Health<C> | false | undefined
   /** How long borrows may go on when the cluster is drained; 0 to 24 days, default 30 s. */
   readonly drain?: Duration.Input | undefined
 }
@@ -95,6 +98,9 @@ export const check = <C>(options: ClusterOptions<C>) =>
       const drain = Duration.millis(millis("drain", options.drain ?? "30 seconds", 0))
       const silenceMillis =
         options.silence === false ? undefined : millis("silence.atLeast", options.silence?.atLeast ?? "200 millis", 50)
+      const { health = false } = options
+      const check = "Health.poll(…), Health.make({ … }) or false"
+      issues.check(health === false || isHealth(health), "health", check, health)
       issues.throwIfAny()
       return { min, max, maxStreams, maxWaiters, connectTimeout, maxWaitMillis, drain, silenceMillis }
     },

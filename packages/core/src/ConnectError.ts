@@ -45,6 +45,8 @@ export type ConnectReason =
   | { readonly _tag: "Reset" }
   /** The peer, or we, ended it in an orderly way. */
   | { readonly _tag: "Closed" }
+  /** It is connected, and its health check says that it can't serve. */
+  | { readonly _tag: "Unhealthy"; readonly said: string }
   | { readonly _tag: "Resolution"; readonly target: string }
   | { readonly _tag: "NoEndpoints"; readonly target: string }
   /** The wait queue is full (`QueueLength`), or this waiter's time in it has passed (`QueueTime`). */
@@ -82,6 +84,8 @@ const describe = (reason: ConnectReason): string => {
   switch (reason._tag) {
     case "Tls":
       return `Tls ${reason.problem}`
+    case "Unhealthy":
+      return `Unhealthy: ${reason.said}`
     case "Resolution":
     case "NoEndpoints":
       return `${reason._tag} ${reason.target}`

@@ -30,6 +30,9 @@ export type CloseReason =
   /** What it leads to keeps failing, and another connection may lead elsewhere. */
   | "Ejected"
 
+/** What a health check says of a connection. `Unknown`: nothing yet. `Unsupported`: its peer can't be asked. */
+export type HealthState = "Healthy" | "Unhealthy" | "Unknown" | "Unsupported"
+
 /** A control-plane fact. */
 export type Event =
   | { readonly _tag: "Connecting"; readonly endpoint: string; readonly why: DialReason }
@@ -72,6 +75,16 @@ export type Event =
   | { readonly _tag: "ResolveFailed"; readonly error: ConnectError; readonly keptForMillis: number }
   /** Endpoints of another priority are used from now on, because those before can't serve, or can again. */
   | { readonly _tag: "Failover"; readonly from: number; readonly to: number }
+  /** What the health check says of a connection has changed. It lends while it is `Healthy` or `Unsupported`. */
+  | {
+      readonly _tag: "HealthChanged"
+      readonly endpoint: string
+      readonly connection: string
+      readonly was: HealthState
+      readonly health: HealthState
+      /** Why, in the words of the check. */
+      readonly said: string | undefined
+    }
   /** Who is picked from now on, by name. */
   | { readonly _tag: "PickSet"; readonly ready: ReadonlyArray<string> }
   /** Its replacement was silent too. Of the milliseconds: nothing was heard for `value`, the replacement had `limit`. */

@@ -6,16 +6,19 @@
  * | `hawser.cluster.waiting` | borrows in the wait queue | `target` |
  * | `hawser.cluster.in_flight` | borrows on connections | `target` |
  * | `hawser.cluster.connections` | connections that lend | `target` |
+ * | `hawser.cluster.endpoints` | endpoints by `health`: `healthy`, `unhealthy`, `unknown` | `target`, `health` |
  */
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
+import type { HealthStats } from "./HealthStats.ts"
 
 /** What the gauges show. */
 export interface Readings {
   readonly waiting: () => number
   readonly inFlight: () => number
   readonly connections: () => number
+  readonly health: () => HealthStats
 }
 
 /**
@@ -28,8 +31,8 @@ export const register = (target: string, readings: Readings): Effect.Effect<void
     Effect.acquireRelease(
       Effect.contextWith((context) =>
         Effect.sync(() => {
-          const one = (id: string, description: string, read: () => number) =>
-            Metric.registerUnsafe(Metric.gauge(id, { description, attributes: { target } }), context, {
+          const one = (id: string, description: string, read: () => number, more: Record<string, string> = {}) =>
+            Metric.registerUnsafe(Metric.gauge(id, { description, attributes: { target, ...more } }), context, {
               get: () => ({ value: read() }),
               update: () => {},
               modify: () => {}
@@ -37,7 +40,10 @@ export const register = (target: string, readings: Readings): Effect.Effect<void
           return [
             one("hawser.cluster.waiting", "Borrows in the wait queue", readings.waiting),
             one("hawser.cluster.in_flight", "Borrows on connections", readings.inFlight),
-            one("hawser.cluster.connections", "Connections that lend", readings.connections)
+            one("hawser.cluster.connections", "Connections that lend", readings.connections),
+            ...(["healthy", "unhealthy", "unknown"] as const).map((health) =>
+              one("hawser.cluster.endpoints", "Endpoints by health", () => readings.health()[health], { health })
+            )
           ]
         })
       ),

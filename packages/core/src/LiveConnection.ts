@@ -7,6 +7,7 @@ import type * as Scope from "effect/Scope"
 import type { Demand } from "./Demand.ts"
 import type { Endpoint } from "./Endpoint.ts"
 import type { MethodEstimates } from "./Estimate.ts"
+import type { Verdict } from "./Health.ts"
 import { Full, type Lease, type LeaseObserver, type LoadReport, type Refusal } from "./Lease.ts"
 import type { Outcome } from "./Outcome.ts"
 import type { Session } from "./Session.ts"
@@ -17,6 +18,15 @@ export interface LiveOwner<C> {
   returned(live: LiveConnection<C>): void
   /** Its limit has changed, or its session has ended. */
   changedAt(live: LiveConnection<C>): void
+}
+
+/** What stands before a connection whose health is checked. */
+export interface Gate {
+  readonly verdict: Verdict
+  /** A permit is free, or the limit has changed. */
+  heed(): void
+  /** Nothing is to be checked any more. */
+  stop(): void
 }
 
 /** What a connection needs besides its session. */
@@ -54,6 +64,11 @@ export class LiveConnection<C> {
   readonly now: () => number
   /** False from the moment at which no borrow may start: ended, broken, surplus or replaced. */
   lending = true
+  /** False while its health check does not say that it may lend. */
+  healthy = true
+  /** Permits that are set aside for probes. */
+  reserved = 0
+  gate: Gate | undefined = undefined
   /** Its peer allows no borrow at all, as it said last. */
   barred = false
   /** When it was put aside for silence. */
@@ -69,7 +84,7 @@ export class LiveConnection<C> {
   oldest: LiveLease<C> | undefined = undefined
   private newest: LiveLease<C> | undefined = undefined
   private repliedAt: number
-  private readonly owner: LiveOwner<C>
+  readonly owner: LiveOwner<C>
   private readonly methods: MethodEstimates
   private readonly maxStreams: number
 
@@ -92,6 +107,7 @@ export class LiveConnection<C> {
     this.barred = this.session.limit() === 0
     this.session.listen(() => {
       this.barred = this.session.limit() === 0
+      this.gate?.heed()
       this.owner.changedAt(this)
     })
   }
@@ -103,12 +119,16 @@ export class LiveConnection<C> {
 
   /** How many borrows at once, now. */
   limit(): number {
-    return Math.min(this.session.limit(), this.maxStreams)
+    const most = this.session.limit()
+    if (this.reserved === 0) return Math.min(most, this.maxStreams)
+    // Nothing is left for borrows: the probe must hear of it.
+    if (most <= this.reserved) this.gate?.heed()
+    return Math.max(0, Math.min(most - this.reserved, this.maxStreams))
   }
 
   /** Whether a borrow could start now. */
   hasRoom(): boolean {
-    return this.lending && this.inFlight < this.limit()
+    return this.lending && this.healthy && this.inFlight < this.limit()
   }
 
   /** When the peer was last heard. */
@@ -165,6 +185,7 @@ export class LiveConnection<C> {
 
   /** Last step of a release. */
   settle(): void {
+    this.gate?.heed()
     this.owner.returned(this)
   }
 

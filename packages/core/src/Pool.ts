@@ -195,7 +195,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
       : this.subchannels.length === 0
         ? "Idle"
         : best(this.subchannels.map((s) => s.connectivity()))
-    const live = this.connections()
+    const live = this.connections().filter((c) => c.healthy)
     this.silent = live.length > 0 && live.every((c) => c.quarantinedAt !== undefined)
     this.barred = live.length > 0 && live.every((c) => c.barred)
     this.changed()

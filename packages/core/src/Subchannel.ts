@@ -24,6 +24,8 @@ import type { Demand } from "./Demand.ts"
 import { type Endpoint, name } from "./Endpoint.ts"
 import type { MethodEstimates } from "./Estimate.ts"
 import type { CloseReason, DialReason, Event } from "./Event.ts"
+import type { Verdict } from "./Health.ts"
+import type { HealthChecks } from "./HealthGate.ts"
 import { type Lease, Pending, type Refusal } from "./Lease.ts"
 import { LiveConnection, type LiveOwner } from "./LiveConnection.ts"
 import type { Connector } from "./Session.ts"
@@ -58,6 +60,8 @@ export interface SubchannelOptions<C> {
   readonly publish: (event: Event) => void
   /** Forks into the cluster's scope. */
   readonly run: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  /** What decides whether a connection lends; `undefined`: every one that is open does. */
+  readonly health?: HealthChecks<C> | undefined
   /** The next connection number, unique within the cluster. */
   readonly nextId: () => number
 }
@@ -134,7 +138,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
 
   lease(demand: Demand, now?: number): Lease<C> | Refusal<ConnectError> {
     const current = this.current
-    if (current !== undefined && current.lending) return current.lease(demand, now)
+    if (current !== undefined && current.lending && current.healthy) return current.lease(demand, now)
     if (this.state === "Shutdown") {
       return { _tag: "Closed", error: new ConnectError({ reason: { _tag: "Closed" }, endpoint: name(this.endpoint) }) }
     }
@@ -166,6 +170,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
         failed: live.failed,
         quarantined: live.quarantinedAt !== undefined
       })
+      if (live.gate !== undefined) Object.assign(details, healthOf(live.gate.verdict))
     } else if (this.lastError !== undefined) details["error"] = this.lastError.message
     return {
       kind: "subchannel",
@@ -225,6 +230,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   /** No more borrows on this connection; closed once nothing is in flight on it. */
   private end(live: LiveConnection<C>): void {
     live.lending = false
+    live.gate?.stop()
     this.draining = [...this.draining, live]
     if (live.inFlight === 0) this.options.run(this.shut(live))
   }
@@ -280,7 +286,23 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
     this.lastError = undefined
     if (this.dialling !== "Replace") this.connectMillis = millis
     this.options.publish({ _tag: "Connected", endpoint: name(this.endpoint), connection: live.id, millis })
-    this.move("Ready")
+    const { health } = this.options
+    if (health === undefined) return this.move("Ready")
+    health.watch(live, (verdict) => this.judged(live, verdict))
+    if (!live.healthy) this.judged(live, live.gate!.verdict)
+  }
+
+  /** The health check has spoken. */
+  private judged(live: LiveConnection<C>, verdict: Verdict): void {
+    if (live !== this.current || !live.lending) return
+    if (live.healthy) {
+      this.lastError = undefined
+      return this.move("Ready")
+    }
+    if (verdict._tag !== "Unhealthy") return this.move("Connecting")
+    const { cause, said } = verdict
+    this.lastError = new ConnectError({ reason: { _tag: "Unhealthy", said }, endpoint: name(this.endpoint), cause })
+    this.move("TransientFailure")
   }
 
   private lost(live: LiveConnection<C>, error: ConnectError): void {
@@ -341,6 +363,11 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
     })
   }
 }
+
+const healthOf = (verdict: Verdict) => ({
+  health: verdict._tag,
+  ...("said" in verdict && verdict.said !== undefined ? { said: verdict.said } : {})
+})
 
 /** The typed error, or a defect of the connector as one: a dial never takes its fiber down. */
 const failure = (cause: Cause.Cause<ConnectError>, endpoint: string): ConnectError =>

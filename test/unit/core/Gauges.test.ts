@@ -6,7 +6,9 @@ import { settle, Waiter } from "../../support/core/parts.ts"
 /** The gauges of the cluster `test`, as they are scraped. */
 const gauges = Effect.map(Metric.snapshot, (all) =>
   all.flatMap((metric) =>
-    metric.type === "Gauge" && metric.attributes?.["target"] === "test" ? [[metric.id, metric.state.value]] : []
+    metric.type === "Gauge" && metric.attributes?.["target"] === "test"
+      ? [[`${metric.id} ${metric.attributes["health"] ?? ""}`.trim(), metric.state.value]]
+      : []
   )
 )
 
@@ -20,7 +22,10 @@ describe("the gauges of a cluster", () => {
       assert.deepStrictEqual(Object.fromEntries(yield* gauges), {
         "hawser.cluster.waiting": 1,
         "hawser.cluster.in_flight": 4,
-        "hawser.cluster.connections": 2
+        "hawser.cluster.connections": 2,
+        "hawser.cluster.endpoints healthy": 2,
+        "hawser.cluster.endpoints unhealthy": 0,
+        "hawser.cluster.endpoints unknown": 0
       })
       yield* Scope.close(scope, Exit.void)
       assert.deepStrictEqual(yield* gauges, [])
