@@ -5,13 +5,14 @@
  */
 export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
   core: [
-    "OptionsError Pulse Time",
+    "OptionsError Pulse Task Time",
     "ConnectError Connectivity Demand DrainReport Endpoint Outcome",
     "Event Health HealthStats Lease Session Snapshot Watch",
     "Borrow Connector EndpointSet EventLog Upstream",
-    "Backoff Estimate Gauges Publisher RetryBudget RetryThrottle",
+    "Backoff Estimate Gauges HealthVerdict Publisher RetryBudget RetryThrottle",
     "LiveConnection Race Resolver",
     "HealthGate",
+    "SubchannelOptions",
     "Subchannel",
     "Member Pool",
     "Policy",

@@ -4,8 +4,10 @@
  * Reasons are plain tagged data under one error class, so that a failure costs one stack and `Effect.catchReason`
  * narrows it.
  */
+import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
 
 /** Why there is no secured connection: what we refused in the peer, or the peer in us. */
 export type TlsProblem =
@@ -95,3 +97,19 @@ const describe = (reason: ConnectReason): string => {
       return reason._tag
   }
 }
+
+/**
+ * The typed error of a failed dial; a defect as one, so that no connector takes the fiber that dials down.
+ *
+ * ```ts import.meta.vitest
+ * import { Cause } from "effect"
+ * import { ConnectError } from "@hawser/core"
+ *
+ * ConnectError.ofCause(Cause.die(new Error("bug")), "a:1").message // => "Closed (a:1): bug"
+ * ```
+ */
+export const ofCause = (cause: Cause.Cause<ConnectError>, endpoint: string): ConnectError =>
+  Option.getOrElse(
+    Cause.findErrorOption(cause),
+    () => new ConnectError({ reason: { _tag: "Closed" }, endpoint, cause: Cause.squash(cause) })
+  )

@@ -12,14 +12,12 @@ import { type Endpoint, name } from "./Endpoint.ts"
 import type { Event, HealthState } from "./Event.ts"
 import type { Check, Health, Subject, Verdict } from "./Health.ts"
 import type { Gate, LiveConnection } from "./LiveConnection.ts"
+import { Task } from "./Task.ts"
+import { cut, lends, said, stateOf, unknown } from "./HealthVerdict.ts"
 
 /** So many changes for the better at once; one more each `changeMillis`. */
 const maxChanges = 10
 const changeMillis = 1_000
-/** What is said is kept no longer than this. */
-const maxSaid = 200
-
-const unknown: Verdict = { _tag: "Unknown" }
 const nobody: ReadonlyArray<() => void> = []
 
 /** What the checks of a cluster need. */
@@ -62,22 +60,6 @@ export class HealthChecks<C> {
   leave(gate: HealthGate<C>): void {
     const key = name(gate.endpoint)
     if (this.shared.get(key)?.leave(gate) === true) this.shared.delete(key)
-  }
-}
-
-/** A fiber that is surely interrupted: Effect forgets an interrupt that comes before the first step. */
-class Task {
-  private stopped = false
-  private fiber: Fiber.Fiber<void> | undefined = undefined
-
-  start(run: (effect: Effect.Effect<void>) => Fiber.Fiber<void>, effect: Effect.Effect<void>): void {
-    const fiber = run(Effect.suspend(() => (this.stopped ? Effect.void : effect)))
-    if (this.stopped) fiber.interruptUnsafe()
-    else this.fiber = fiber
-  }
-  stop(): void {
-    this.stopped = true
-    this.fiber?.interruptUnsafe()
   }
 }
 
@@ -305,13 +287,3 @@ export class HealthGate<C> implements Gate, Subject<C> {
     this.holding.start(this.checks.options.run, Effect.delay(due, Math.ceil((1 - this.changes) * changeMillis)))
   }
 }
-
-const stateOf = (verdict: Verdict): HealthState => verdict._tag
-const lends = (state: HealthState): boolean => state === "Healthy" || state === "Unsupported"
-
-const said = (verdict: Verdict): string | undefined => ("said" in verdict ? verdict.said : undefined)
-
-const cut = (verdict: Verdict): Verdict =>
-  "said" in verdict && verdict.said !== undefined && verdict.said.length > maxSaid
-    ? { ...verdict, said: `${verdict.said.slice(0, maxSaid)}…` }
-    : verdict

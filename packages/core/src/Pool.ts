@@ -12,7 +12,8 @@ import { type Endpoint, name } from "./Endpoint.ts"
 import type { CloseReason, DialReason } from "./Event.ts"
 import { Full, type Lease, Pending, type Refusal } from "./Lease.ts"
 import type { LiveConnection } from "./LiveConnection.ts"
-import { Subchannel, type SubchannelOptions } from "./Subchannel.ts"
+import { Subchannel } from "./Subchannel.ts"
+import type { SubchannelOptions } from "./SubchannelOptions.ts"
 import { type Snapshot, UpstreamBase } from "./Upstream.ts"
 
 /** The share of its permits at which a pool opens one more connection. */

@@ -9,26 +9,23 @@
  * A fiber is there only while it dials or waits out a failure: most of the time, most connections of a large cluster are
  * idle, and cost what they hold.
  */
-import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Option from "effect/Option"
 import type * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import { ConnectError } from "./ConnectError.ts"
+import { ConnectError, ofCause } from "./ConnectError.ts"
 import type { Connectivity } from "./Connectivity.ts"
 import type { Demand } from "./Demand.ts"
 import { type Endpoint, name } from "./Endpoint.ts"
-import type { MethodEstimates } from "./Estimate.ts"
-import type { CloseReason, DialReason, Event } from "./Event.ts"
+import type { CloseReason, DialReason } from "./Event.ts"
 import type { Verdict } from "./Health.ts"
-import type { HealthChecks } from "./HealthGate.ts"
+import { verdictDetails } from "./HealthVerdict.ts"
 import { type Lease, Pending, type Refusal } from "./Lease.ts"
 import { LiveConnection, type LiveOwner } from "./LiveConnection.ts"
-import type { Connector } from "./Session.ts"
+import type { SubchannelOptions } from "./SubchannelOptions.ts"
 import { type Snapshot, UpstreamBase } from "./Upstream.ts"
 
 /** A connection that lasted this long has proved itself. */
@@ -47,24 +44,6 @@ interface Failures {
 }
 
 const none: ReadonlyArray<never> = []
-
-/** What subchannels share with their cluster. */
-export interface SubchannelOptions<C> {
-  readonly connector: Connector<C>
-  readonly connectTimeout: Duration.Duration
-  readonly reconnect: Schedule.Schedule<unknown, ConnectError>
-  /** The configured limit of borrows per connection; `Infinity` for none. */
-  readonly maxStreams: number
-  readonly methods: MethodEstimates
-  readonly now: () => number
-  readonly publish: (event: Event) => void
-  /** Forks into the cluster's scope. */
-  readonly run: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
-  /** What decides whether a connection lends; `undefined`: every one that is open does. */
-  readonly health?: HealthChecks<C> | undefined
-  /** The next connection number, unique within the cluster. */
-  readonly nextId: () => number
-}
 
 /**
  * One single-use connection after another to one endpoint.
@@ -170,7 +149,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
         failed: live.failed,
         quarantined: live.quarantinedAt !== undefined
       })
-      if (live.gate !== undefined) Object.assign(details, healthOf(live.gate.verdict))
+      if (live.gate !== undefined) Object.assign(details, verdictDetails(live.gate.verdict))
     } else if (this.lastError !== undefined) details["error"] = this.lastError.message
     return {
       kind: "subchannel",
@@ -339,7 +318,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
         const exit = yield* Effect.exit(this.dial())
         this.dialling = "Reconnect"
         if (Exit.isSuccess(exit) || this.connectivity() === "Shutdown") return
-        yield* this.backOff(failure(exit.cause, endpoint), false)
+        yield* this.backOff(ofCause(exit.cause, endpoint), false)
       }
     })
   }
@@ -363,15 +342,3 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
     })
   }
 }
-
-const healthOf = (verdict: Verdict) => ({
-  health: verdict._tag,
-  ...("said" in verdict && verdict.said !== undefined ? { said: verdict.said } : {})
-})
-
-/** The typed error, or a defect of the connector as one: a dial never takes its fiber down. */
-const failure = (cause: Cause.Cause<ConnectError>, endpoint: string): ConnectError =>
-  Option.getOrElse(
-    Cause.findErrorOption(cause),
-    () => new ConnectError({ reason: { _tag: "Closed" }, endpoint, cause: Cause.squash(cause) })
-  )

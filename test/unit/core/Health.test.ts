@@ -356,7 +356,7 @@ describe("Health.poll", () => {
 
   it.effect("the first answer decides; then three bad ones in a row, and one good one", () =>
     Effect.gen(function* () {
-      assert.strictEqual(yield* states("+--+---+--"), "+++++" + "+-+++")
+      assert.strictEqual(yield* states("+--+---+--"), "++++++-+++")
       assert.strictEqual(yield* states("-+"), "-+")
       assert.strictEqual(yield* states("f+"), "-+")
     })
