@@ -25,7 +25,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "index"
   ],
   grpc: [
-    "Credentials Generated Metadata Method Protobuf ServiceConfigJson Spelling Target Version",
+    "Credentials Generated Metadata Method Protobuf ServiceConfigJson Spelling Target ThrownError Version",
     "Call GenericDefinition ProtobufEs ProtobufTs RpcError ServiceConfigFile",
     "ClientMethod RichError",
     "Channel Connection Status",

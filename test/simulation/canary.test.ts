@@ -54,11 +54,46 @@ const method = <Req extends boolean, Res extends boolean>(name: string, requestS
   responseDeserialize: text.read as (bytes: Buffer) => string,
   options: { idempotency_level: "IDEMPOTENT" }
 })
-const definition = {
+const plain = {
   unary: method("Unary", false, false),
   server: method("Server", false, true),
   client: method("Client", true, false),
   bidi: method("Bidi", true, true)
+} as const
+
+/** What a codec may throw of a payload: it is in the message, in the stack, in the name, in fields, or it is all there is. */
+const quoting: ReadonlyArray<(payload: string) => unknown> = [
+  (payload) => new TypeError(`can't take ${payload}\n    at ${payload} (${payload}:1:1)`, { cause: { payload } }),
+  (payload) => Object.assign(new Error("no"), { name: payload, payload, stack: `${payload}\n    at ${payload}` }),
+  (payload) => Object.assign(new RangeError(payload), { message: `${payload} is out of range`, code: payload }),
+  (payload) => payload,
+  (payload) => ({ payload, toString: () => payload, message: payload, name: payload }),
+  (payload) => new AggregateError([new Error(payload)], payload)
+]
+let thrown = 0
+const refuse = (payload: string): never => {
+  throw quoting[thrown++ % quoting.length]!(payload)
+}
+/** As the client has them: some can't write what they are given, others can't read what comes, one throws of JSON itself. */
+const badWriter = <M extends object>(method: M) => ({
+  ...method,
+  requestSerialize: (value: string): Buffer => refuse(value)
+})
+const badReader = <M extends object>(method: M) => ({
+  ...method,
+  responseDeserialize: (bytes: Buffer): string =>
+    thrown++ % 3 === 0 ? (JSON.parse(String(bytes)) as string) : refuse(String(bytes))
+})
+const definition = {
+  ...plain,
+  unaryWriter: badWriter(plain.unary),
+  unaryReader: badReader(plain.unary),
+  serverWriter: badWriter(plain.server),
+  serverReader: badReader(plain.server),
+  clientWriter: badWriter(plain.client),
+  clientReader: badReader(plain.client),
+  bidiWriter: badWriter(plain.bidi),
+  bidiReader: badReader(plain.bidi)
 } as const
 
 const trailers = Metadata.fromRecord({ "x-answer": secrets.trailer, "grpc-x": "1" })
@@ -73,7 +108,7 @@ const routes = (dice: Dice) => {
     })
   const many = Stream.fromEffectRepeat(answer()).pipe(Stream.take(4))
   const drained = (requests: Stream.Stream<string>) => Stream.runDrain(requests)
-  return Route.ofService(definition, {
+  return Route.ofService(plain, {
     unary: answer,
     server: () => many,
     client: (requests) => Effect.andThen(drained(requests), answer()),
@@ -214,18 +249,31 @@ const run = async (seed: number, shown: Shown, felt: Set<string>) => {
       () => client.client(requests, options),
       () => Stream.runDrain(Stream.take(client.bidi(requests, options), 2))
     ]
+    const unable: typeof calls = [
+      () => client.unaryWriter(secrets.request, options),
+      () => client.unaryReader(secrets.request, options),
+      () => Stream.runDrain(client.serverWriter(secrets.request, options)),
+      () => Stream.runDrain(client.serverReader(secrets.request, options)),
+      () => client.clientWriter(requests, options),
+      () => client.clientReader(requests, options),
+      () => Stream.runDrain(client.bidiWriter(requests, options)),
+      () => Stream.runDrain(client.bidiReader(requests, options))
+    ]
     const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
     for (let n = 0; n < 5; n++) {
       const name = names[(seed * 5 + n) % names.length]!
       const fault = kinds[name](dice.oneOf(hosts), faults[name](dice))
       felt.add(name)
+      const quoted = unable[(seed + n) % unable.length]!
+      fibers.push(yield* Effect.forkChild(Effect.map(Effect.exit(quoted()), (exit) => shown.exit(exit))))
       fibers.push(
         yield* Effect.forkChild(
           Effect.provideService(Faults.during(fault, 50 + dice.below(300)), TestNetwork.TestNetwork, net)
         )
       )
       for (let m = 0; m < 6; m++) {
-        const call = Effect.map(Effect.exit(dice.oneOf(calls)()), (exit) => shown.exit(exit))
+        const one = dice.oneOf(calls)
+        const call = Effect.map(Effect.exit(one()), (exit) => shown.exit(exit))
         const fiber = yield* Effect.forkChild(call)
         fibers.push(fiber)
         if (dice.chance(0.1)) yield* Effect.forkChild(Effect.andThen(Effect.sleep(20), Fiber.interrupt(fiber)))
@@ -290,7 +338,10 @@ describe("secrets", () => {
       "ResourceExhausted NotSent",
       "DeadlineExceeded NotSent",
       "DeadlineExceeded MaybeProcessed",
-      "NotFound Answered"
+      "NotFound Answered",
+      "Internal NotSent",
+      "Internal MaybeProcessed",
+      "Internal Answered"
     ]) {
       assert.isTrue(outcomes.has(outcome), `${outcome} is not among ${[...outcomes].join(", ")}`)
     }

@@ -15,6 +15,7 @@ import type { CallListener, Connection, StartOptions, Wire } from "./Connection.
 import * as Metadata from "./Metadata.ts"
 import { type Facts, of, type Phase, type Progress, type RpcError, type RpcReason } from "./RpcError.ts"
 import * as Status from "./Status.ts"
+import * as Thrown from "./ThrownError.ts"
 
 /** What the bridge needs. */
 export interface BridgeOptions {
@@ -96,7 +97,8 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
     let bytes: Uint8Array
     try {
       bytes = this.call.method.encode(input)
-    } catch (cause) {
+    } catch (thrown) {
+      const cause = Thrown.of("request serializer", thrown)
       this.stop({ _tag: "Internal", details: "The request serializer threw" }, progress, { cause })
       return undefined
     }
@@ -114,11 +116,11 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
     try {
       this.wire = lease.connection.start(this, this)
       this.started(this.wire)
-    } catch (cause) {
+    } catch (thrown) {
       // Not the caller's fault and not a status: the connection can't be trusted any more.
       lease.release("Broken")
       const reason = { _tag: "Unavailable", details: "The call could not be started", connect: undefined } as const
-      this.fail(reason, "NotSent", { cause })
+      this.fail(reason, "NotSent", { cause: Thrown.of("connection", thrown) })
     }
   }
 

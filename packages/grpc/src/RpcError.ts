@@ -140,6 +140,9 @@ export const statusNames: ReadonlyArray<string> = tags.map((tag) =>
  * the response headers had come, so that retry and hedge let it be (gRFC A6): a status that came alone is `Answered`, and
  * not committed. Printed or serialised, it shows no metadata values but those of an allow-list.
  *
+ * Where a codec threw, `cause` is a `ThrownError`, which names what was thrown and keeps its words redacted: they may quote
+ * the payload.
+ *
  * **Gotchas**: `reason.details` may be the server's own text.
  *
  * **Example** (What it prints)

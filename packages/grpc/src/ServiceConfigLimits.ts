@@ -4,9 +4,11 @@
  * They are kept by the method's codecs, where the sizes are known. What a codec throws ends the call as `Internal`; that is
  * put right here, above it.
  */
+import * as Redacted from "effect/Redacted"
 import * as Channel from "./Channel.ts"
 import type { Method } from "./Method.ts"
 import * as RpcError from "./RpcError.ts"
+import { ThrownError } from "./ThrownError.ts"
 import type { MethodConfig } from "./ServiceConfigDecode.ts"
 
 class TooLarge {
@@ -39,7 +41,11 @@ export const explained = <R>(
 ): Channel.Channel.With<RpcError.RpcError, R> =>
   Channel.mapError(self, (error) => {
     // A stream of requests fails with an error of its own.
-    if (!RpcError.isRpcError(error) || !(error.cause instanceof TooLarge)) return error
-    const reason = { _tag: "ResourceExhausted", details: error.cause.details, by: "Us" } as const
+    const thrown = RpcError.isRpcError(error) ? originalOf(error.cause) : undefined
+    if (!(thrown instanceof TooLarge)) return error
+    const reason = { _tag: "ResourceExhausted", details: thrown.details, by: "Us" } as const
     return RpcError.of(error.method, reason, error.progress, { ...error, cause: undefined })
   })
+
+/** What a codec threw, as a connection tells it, or a channel of a test. */
+const originalOf = (cause: unknown): unknown => (cause instanceof ThrownError ? Redacted.value(cause.original) : cause)

@@ -19,6 +19,7 @@ import * as CallMetrics from "./CallMetrics.ts"
 import type { Wire } from "./Connection.ts"
 import * as Metadata from "./Metadata.ts"
 import { of, type Progress, type RpcError } from "./RpcError.ts"
+import * as Thrown from "./ThrownError.ts"
 
 /**
  * So many answers at most wait here for their reader; what follows waits in the flow-control window of HTTP/2.
@@ -228,7 +229,8 @@ class StreamCall<I, O> extends BridgeCall<I, O> {
     const messages: Array<O> = []
     try {
       for (const bytes of buffer) messages.push(this.call.method.decode(bytes))
-    } catch (cause) {
+    } catch (thrown) {
+      const cause = Thrown.of("response deserializer", thrown)
       const reason = { _tag: "Internal", details: "The response deserializer threw" } as const
       // It may have ended well before it was read.
       if (this.done) this.fail(reason, "Answered", { cause })

@@ -7,6 +7,7 @@ import type { Call, Reply } from "./Call.ts"
 import type { Wire } from "./Connection.ts"
 import * as Metadata from "./Metadata.ts"
 import type { RpcError } from "./RpcError.ts"
+import * as Thrown from "./ThrownError.ts"
 
 type Resume<O> = (effect: Effect.Effect<Reply<O>, RpcError>) => void
 
@@ -64,7 +65,8 @@ class UnaryCall<I, O> extends BridgeCall<I, O> {
     let message: O
     try {
       message = this.call.method.decode(this.answer!)
-    } catch (cause) {
+    } catch (thrown) {
+      const cause = Thrown.of("response deserializer", thrown)
       return this.fail({ _tag: "Internal", details: "The response deserializer threw" }, "Answered", { cause })
     }
     const headers = this.headers ?? Metadata.empty
