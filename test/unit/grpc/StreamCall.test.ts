@@ -1,9 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConnectError } from "@hawser/core/ConnectError"
-import { Call, CallMetrics, Metadata, type Method, RpcError } from "@hawser/grpc"
+import { Call, CallMetrics, Metadata, type Method, RpcError, type ThrownError } from "@hawser/grpc"
 import * as StreamCall from "@hawser/grpc/StreamCall"
-import { Cause, Data, Deferred, Effect, Exit, Fiber, Scheduler, Scope, Stream } from "effect"
+import { Cause, Data, Deferred, Effect, Exit, Fiber, Redacted, Scheduler, Scope, Stream } from "effect"
 import { ScriptedWire, type ScriptedWireOptions } from "../../support/grpc/ScriptedWire.ts"
+
+const originalOf = (error: RpcError.RpcError): Error =>
+  Redacted.value((error.cause as ThrownError.ThrownError).original) as Error
 
 const trailers = Metadata.fromRecord({ "x-where": "trailers" })
 const headers = Metadata.fromRecord({ "x-where": "headers" })
@@ -239,7 +242,7 @@ describe("a stream of answers", () => {
       wire.listener!.onStatus(0, "", trailers, "Answered")
       const error = (yield* Effect.flip(pull)) as RpcError.RpcError
       assert.strictEqual(verdict(error), "Answered: Internal")
-      assert.strictEqual((error.cause as Error).message, "no such field")
+      assert.strictEqual(originalOf(error).message, "no such field")
       assert.strictEqual(code(), RpcError.codes.Internal)
       assert.strictEqual(wire.log.at(-1), "release Success")
     })
@@ -464,7 +467,7 @@ describe("a stream of requests", () => {
         }
         const error = (yield* Effect.flip(pull)) as RpcError.RpcError
         assert.strictEqual(verdict(error), "MaybeProcessed: Internal")
-        assert.strictEqual((error.cause as Error).message, "no such field")
+        assert.strictEqual(originalOf(error).message, "no such field")
         yield* Effect.yieldNow
         assert.deepStrictEqual(wire.log.slice(-2), ["cancel", "release Neutral"])
         assert.deepStrictEqual([state.pulled, state.ended], [bad, 1])
