@@ -1,7 +1,7 @@
 /**
  * Dials the addresses of one endpoint against each other (gRFC A61).
  *
- * One address after another, 250 ms apart or as soon as the one before has failed. The first to be ready wins, and the
+ * One address after another, IPv6 and IPv4 in turns, 250 ms apart or as soon as the one before has failed. The first to be ready wins, and the
  * others are closed before anybody hears of it. Racing is one dial: it never leaves two connections.
  */
 import * as Deferred from "effect/Deferred"
@@ -15,6 +15,25 @@ import type { Connector, Session } from "./Session.ts"
 
 /** Milliseconds between two starts (A61, from RFC 8305). */
 const staggerMillis = 250
+
+const family = (address: string): "IPv6" | "IPv4" | "Other" =>
+  address.startsWith("[") ? "IPv6" : /^\d+\.\d+\.\d+\.\d+:/.test(address) ? "IPv4" : "Other"
+
+/**
+ * Addresses in the order in which they are dialled: families in turns, beginning with that of the first, each in its own order
+ * (gRFC A61, from RFC 8305): where one family does not work at all, it costs one start.
+ */
+export const interleaved = (addresses: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const byFamily = new Map<string, Array<string>>()
+  for (const address of addresses) {
+    const one = byFamily.get(family(address))
+    if (one === undefined) byFamily.set(family(address), [address])
+    else one.push(address)
+  }
+  const families = [...byFamily.values()]
+  const longest = Math.max(...families.map((one) => one.length))
+  return Array.from({ length: longest }, (_, i) => families.flatMap((one) => one.slice(i, i + 1))).flat()
+}
 
 /**
  * A connector for endpoints of many addresses from one that dials the first address it is given.
@@ -58,7 +77,7 @@ const race = Effect.fnUntraced(function* <C, R>(
     )
 
   const starts = Effect.gen(function* () {
-    for (const address of endpoint.addresses) {
+    for (const address of interleaved(endpoint.addresses)) {
       const failed = yield* Deferred.make<void>()
       fibers.push(yield* Effect.forkChild(attempt(address, failed)))
       yield* Effect.raceFirst(Deferred.await(failed), Effect.sleep(staggerMillis))

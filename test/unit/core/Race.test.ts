@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { ConnectError } from "@hawser/core/ConnectError"
-import { addresses } from "@hawser/core/Race"
+import { addresses, interleaved } from "@hawser/core/Race"
 import { endpoint, settle } from "../../support/core/parts.ts"
 import { ScriptedConnector } from "../../support/core/ScriptedConnector.ts"
 import type { ScriptedSession } from "../../support/core/ScriptedSession.ts"
@@ -41,6 +41,27 @@ describe("Race", () => {
       assert.strictEqual(connector.closed, connector.opened)
     })
   )
+
+  it.effect("dials IPv6 and IPv4 in turns, beginning with the family of the first address (A61)", () =>
+    Effect.gen(function* () {
+      const { connector } = yield* setup("[::1]:1", "[::2]:1", "10.0.0.1:1", "[::3]:1", "10.0.0.2:1")
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(
+        connector.dials.map((d) => d.address),
+        ["[::1]:1", "10.0.0.1:1", "[::2]:1", "10.0.0.2:1", "[::3]:1"]
+      )
+    })
+  )
+
+  it("families keep their order, and what is no IP address is a family of its own", () => {
+    assert.deepStrictEqual(interleaved(["10.0.0.1:1", "10.0.0.2:1", "[::1]:1"]), [
+      "10.0.0.1:1",
+      "[::1]:1",
+      "10.0.0.2:1"
+    ])
+    assert.deepStrictEqual(interleaved(["a:1", "b:1", "10.0.0.1:1"]), ["a:1", "10.0.0.1:1", "b:1"])
+    assert.deepStrictEqual(interleaved(["unix:/a", "unix:/b"]), ["unix:/a", "unix:/b"])
+  })
 
   it.effect("does not wait for the 250 ms when an attempt has failed", () =>
     Effect.gen(function* () {
