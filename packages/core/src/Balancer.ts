@@ -13,6 +13,7 @@ import type { Event } from "./Event.ts"
 import { type Lease, Pending, type Refusal } from "./Lease.ts"
 import { Member } from "./Member.ts"
 import type { Picker, Policy } from "./Policy.ts"
+import type { SlowStart } from "./SlowStart.ts"
 import * as Tier from "./Tier.ts"
 import { type Snapshot, type Upstream, UpstreamBase } from "./Upstream.ts"
 
@@ -41,6 +42,8 @@ export interface BalancerOptions<C, E> {
   /** Monotonic milliseconds. */
   readonly now: () => number
   readonly publish: (event: Event) => void
+  /** How members begin. Default: with their whole share. */
+  readonly slowStart?: SlowStart | undefined
   /** What to say when there is nobody to ask; `undefined`: somebody may come. */
   readonly empty: () => E | undefined
 }
@@ -83,6 +86,8 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   /** Members to be picked: Ready and usable, or all Ready ones in panic. */
   private picked: ReadonlyArray<Member<C, E>> = []
   private picker: Picker<C, E> | undefined = undefined
+  /** Of these, whoever was not picked for a while gets a trial. */
+  private tried: ReadonlySet<Member<C, E>> = new Set()
   private panic = false
   private priority = 0
   /** Since when there has been work and nobody to pick. */
@@ -125,15 +130,18 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   }
 
   private follow(upstream: Upstream<C, E>, endpoint: Endpoint): Member<C, E> {
-    const member = new Member(upstream, endpoint, this.refreshed)
+    const { now, slowStart } = this.options
+    const member = new Member(upstream, endpoint, this.refreshed, slowStart)
     let state = upstream.connectivity()
+    if (state === "Ready") member.ready(now())
     member.fresh = unsettled.has(state)
     let penalised = upstream.penalised()
     member.unfollow = upstream.subscribe(() => {
       const next = upstream.connectivity()
       const nextPenalised = upstream.penalised()
       if (next !== state || nextPenalised !== penalised) {
-        if (next === "Ready" && state !== "Ready") member.reset()
+        if (next === "Ready" && state !== "Ready") member.ready(now())
+        if (next === "TransientFailure") member.unreachable()
         if (!unsettled.has(next)) member.fresh = false
         state = next
         penalised = nextPenalised
@@ -212,7 +220,7 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   tick(now: number): void {
     for (const m of this.members) {
       if (m.upstream.connectivity() !== "Ready" || m.upstream.penalised() || this.due.includes(m)) continue
-      if (m.failing ? now >= m.trialAt : now - m.pickedAt >= neglectedMillis) this.due.push(m)
+      if (m.failing ? now >= m.trialAt : now - m.pickedAt >= neglectedMillis && this.tried.has(m)) this.due.push(m)
     }
     if (this.picked.length === 0) this.failOver(now)
     // Whoever waits longest gets the trial, and not the next one to come.
@@ -267,7 +275,9 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
     const changed = !same(picked, this.picked)
     if (changed || (this.picker === undefined && picked.length > 0)) {
       this.picked = picked
-      this.picker = picked.length === 0 ? undefined : options.policy.picker(picked, options.random)
+      const { policy, random } = options
+      this.picker = picked.length === 0 ? undefined : policy.picker(picked, random)
+      this.tried = new Set(policy.trials === undefined ? picked : policy.trials(picked))
     }
     if (picked.length > 0) this.emptySince = undefined
     if (changed) options.publish({ _tag: "PickSet", ready: picked.map((m) => m.name) })

@@ -128,6 +128,7 @@ export const make = Effect.fnUntraced(function* <C>(
   let nobody: ConnectError | undefined
   const balancer = new Balancer<C, ConnectError>({
     policy: options.policy ?? PeakEwma.policy,
+    slowStart: checked.slowStart,
     random: () => random.nextDoubleUnsafe(),
     now,
     publish,

@@ -13,6 +13,7 @@ import { Issues, type OptionsError } from "./OptionsError.ts"
 import type { Policy } from "./Policy.ts"
 import type { Resolver } from "./Resolver.ts"
 import type { Connector } from "./Session.ts"
+import * as SlowStart from "./SlowStart.ts"
 
 /** What a cluster needs. Durations are `Duration.Input`; `OptionsError` lists all that break a rule. */
 export interface ClusterOptions<C> {
@@ -26,6 +27,8 @@ export interface ClusterOptions<C> {
   readonly connector: Connector<C>
   /** Default `PeakEwma.policy`. */
   readonly policy?: Policy | undefined
+  /** How an endpoint that was not Ready before begins; `false`, the default: with its whole share. */
+  readonly slowStart?: SlowStart.SlowStartOptions | false | undefined
   /** Connections per endpoint that are kept; 0 to 100, default 1. With 0 the first borrow dials. */
   readonly min?: number | undefined
   /** Connections per endpoint at most; 1 to 100 and at least `min`, default 4 or, if that is more, `min`. */
@@ -101,8 +104,9 @@ export const check = <C>(options: ClusterOptions<C>) =>
       const { health = false } = options
       const check = "Health.poll(…), Health.make({ … }) or false"
       issues.check(health === false || isHealth(health), "health", check, health)
+      const slowStart = options.slowStart ? SlowStart.check(options.slowStart, issues, "slowStart") : undefined
       issues.throwIfAny()
-      return { min, max, maxStreams, maxWaiters, connectTimeout, maxWaitMillis, drain, silenceMillis }
+      return { slowStart, min, max, maxStreams, maxWaiters, connectTimeout, maxWaitMillis, drain, silenceMillis }
     },
     catch: (e) => e as OptionsError
   })

@@ -8,9 +8,16 @@ import type { Outcome } from "./Outcome.ts"
 
 /** A backend's own account of its load (ORCA), if it sends one. */
 export interface LoadReport {
-  /** 0 idle, 1 full. */
+  /** 0 idle, 1 full, and more when there is too much: the application's figure, or else that of the CPU. */
   readonly utilization: number
   readonly requestsPerSecond: number
+  readonly errorsPerSecond?: number | undefined
+  /** 0 idle, 1 full. */
+  readonly cpu?: number | undefined
+  /** 0 empty, 1 full. */
+  readonly memory?: number | undefined
+  /** Figures of its own, by name. */
+  readonly named?: ReadonlyMap<string, number> | undefined
 }
 
 /** A permit on one live connection. */

@@ -7,8 +7,9 @@
 import type { Demand } from "./Demand.ts"
 import type { Endpoint } from "./Endpoint.ts"
 import { Estimate } from "./Estimate.ts"
-import type { Lease, LeaseObserver, Refusal } from "./Lease.ts"
+import type { Lease, LeaseObserver, LoadReport, Refusal } from "./Lease.ts"
 import type { Outcome } from "./Outcome.ts"
+import { factor, type SlowStart } from "./SlowStart.ts"
 import type { Upstream } from "./Upstream.ts"
 
 /** So many failures in a row put a member aside (Finagle's failure accrual). */
@@ -70,16 +71,37 @@ export class Member<C, E> implements LeaseObserver {
   pickedAt = -Infinity
   /** When a failing member may be tried again. */
   trialAt = Infinity
+  /** When it was last Ready for the first time, or after a dial had failed. */
+  readyAt = -Infinity
+  /** When its slow start is over. */
+  warmAt = -Infinity
+  /** What the backend said last of its load, where the policy wants to know; and when it did. */
+  report: LoadReport | undefined = undefined
+  reportedAt = -Infinity
+  /** Not Ready yet, or not since a dial failed. */
+  private cold = true
+  private readonly slowStart: SlowStart | undefined
   private trialMillis = firstTrialMillis
   private judgedSince = -Infinity
   private readonly onFailing: () => void
 
   /** `onFailing` is called when `failing` changes. */
-  constructor(upstream: Upstream<C, E>, endpoint: Endpoint, onFailing: () => void) {
+  constructor(upstream: Upstream<C, E>, endpoint: Endpoint, onFailing: () => void, slowStart?: SlowStart) {
     this.upstream = upstream
     this.endpoint = endpoint
     this.name = upstream.snapshot().name
     this.onFailing = onFailing
+    this.slowStart = slowStart
+  }
+
+  /** How much of its weight it gets now, above 0: less than 1 while it starts slowly. */
+  warmth(now: number): number {
+    return this.slowStart === undefined || now >= this.warmAt ? 1 : factor(this.slowStart, now - this.readyAt)
+  }
+
+  /** Its weight now: that of its endpoint, less while it starts slowly. */
+  weight(now: number): number {
+    return this.endpoint.weight * this.warmth(now)
   }
 
   /** Ready, and neither silent nor failing. */
@@ -105,18 +127,25 @@ export class Member<C, E> implements LeaseObserver {
     return out
   }
 
-  /** Peak-EWMA × (in flight + 1). The age of the oldest borrow counts when it is above the estimate. */
-  cost(now: number): number {
-    if (!this.estimate.known) return this.outstanding === 0 ? 0 : unknownCost * this.outstanding
+  /**
+   * Peak-EWMA × (in flight / share + 1). The age of the oldest borrow counts when it is above the estimate. `share`: its weight
+   * in proportion to the mean.
+   */
+  cost(now: number, share = 1): number {
+    if (!this.estimate.known) return this.outstanding === 0 ? 0 : (unknownCost * this.outstanding) / share
     if (this.outstanding === 0) return this.estimate.value + 0.05
     const age = now - this.upstream.oldestSince()
     const latency = age > this.estimate.value ? age : this.estimate.value
-    return (latency + 0.05) * (this.outstanding + 1)
+    return (latency + 0.05) * (this.outstanding / share + 1)
   }
 
-  released(lease: Lease<unknown>, outcome: Outcome, millis: number): void {
+  released(lease: Lease<unknown>, outcome: Outcome, millis: number, report?: LoadReport): void {
     this.outstanding--
     const now = lease.startedAt + millis
+    if (report !== undefined) {
+      this.report = report
+      this.reportedAt = now
+    }
     switch (outcome) {
       case "Success":
         this.estimate.add(millis, now)
@@ -134,6 +163,20 @@ export class Member<C, E> implements LeaseObserver {
         this.slow(millis, now)
         this.fail(lease.startedAt, now)
     }
+  }
+
+  /** It became Ready. */
+  ready(now: number): void {
+    this.reset()
+    if (!this.cold) return
+    this.cold = false
+    this.readyAt = now
+    this.warmAt = this.slowStart === undefined ? -Infinity : now + this.slowStart.windowMillis
+  }
+
+  /** A dial failed: whoever answers next may have started anew. */
+  unreachable(): void {
+    this.cold = true
   }
 
   /** A new connection starts with a clean sheet. */

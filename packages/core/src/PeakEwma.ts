@@ -5,10 +5,13 @@
  * them, at the price of two looks, and no herd forms on the cheapest.
  */
 import type { Member } from "./Member.ts"
-import { firstWithRoom, type Picker, type Policy } from "./Policy.ts"
+import { cheapestOutside, firstWithRoom, type Picker, type Policy } from "./Policy.ts"
+import { ofMembers, Weights } from "./Weights.ts"
 
 /**
  * P2C peak-EWMA (Finagle; Mitzenmacher).
+ *
+ * **Details**: members are drawn by weight, and the calls in flight count in proportion to it.
  *
  * ```ts import.meta.vitest
  * import { Effect } from "effect"
@@ -45,34 +48,27 @@ export const policy: Policy = {
       const only = members[0]!
       return (demand, now) => only.lease(demand, now)
     }
+    const weights = new Weights(n, ofMembers(members))
     return (demand, now) => {
-      const i = Math.floor(random() * n)
-      let j = Math.floor(random() * (n - 1))
-      if (j >= i) j++
+      weights.refresh(now)
+      let i = 0
+      let j = 0
+      if (weights.even) {
+        i = Math.floor(random() * n)
+        j = Math.floor(random() * (n - 1))
+        if (j >= i) j++
+      } else {
+        // Maybe twice the same: of two that must differ, the light one would be drawn too often.
+        i = weights.draw(random)
+        j = weights.draw(random)
+      }
+      const { values } = weights
       const a = members[i]!
       const b = members[j]!
-      const chosen =
-        demand.avoid === undefined
-          ? cheaper(a, b, now)
-          : (cheapestOutside(members, demand.avoid, now) ?? cheaper(a, b, now))
+      let chosen = a.cost(now, values[i]!) <= b.cost(now, values[j]!) ? a : b
+      if (demand.avoid !== undefined) chosen = cheapestOutside(members, demand.avoid, (m) => m.cost(now)) ?? chosen
       const out = chosen.lease(demand, now)
       return out._tag === "Lease" ? out : firstWithRoom(members, i, demand, now)
     }
   }
-}
-
-const cheaper = <C, E>(a: Member<C, E>, b: Member<C, E>, now: number): Member<C, E> =>
-  a.cost(now) <= b.cost(now) ? a : b
-
-/** A second attempt is rare: it may look at everybody. */
-const cheapestOutside = <C, E>(
-  members: ReadonlyArray<Member<C, E>>,
-  avoid: ReadonlySet<string>,
-  now: number
-): Member<C, E> | undefined => {
-  let best: Member<C, E> | undefined
-  for (const m of members) {
-    if (!m.isIn(avoid) && (best === undefined || m.cost(now) < best.cost(now))) best = m
-  }
-  return best
 }

@@ -19,7 +19,31 @@ export interface Policy {
   readonly name: string
   /** `random` gives numbers from 0 up to, not including, 1. There is at least one member. */
   readonly picker: <C, E>(members: ReadonlyArray<Member<C, E>>, random: () => number) => Picker<C, E>
+  /**
+   * Which of these get the next pick when they were not picked for a second. Default: all, because a policy that goes by what
+   * it saw would never see that who was slow is slow no more.
+   */
+  readonly trials?: (<C, E>(members: ReadonlyArray<Member<C, E>>) => ReadonlyArray<Member<C, E>>) | undefined
+  /** Whether it reads `Member.report`: only then is it worth looking for. Default `false`. */
+  readonly reports?: boolean | undefined
 }
+
+/**
+ * For `trials`, of a policy that does not go by what it saw.
+ *
+ * ```ts import.meta.vitest
+ * import { Policy } from "@hawser/core"
+ *
+ * const anybody: Policy.Policy = {
+ *   name: "random",
+ *   trials: Policy.noTrials,
+ *   picker: (members, random) => (demand, now) =>
+ *     Policy.firstWithRoom(members, Math.floor(random() * members.length), demand, now)
+ * }
+ * anybody.trials?.([]) // => []
+ * ```
+ */
+export const noTrials = (): ReadonlyArray<never> => []
 
 /**
  * Leases from the first member that has room, beginning at `start`. Members that already failed this call come last.
@@ -74,4 +98,55 @@ export const firstWithRoom = <C, E>(
     if (avoid === undefined) break
   }
   return Full
+}
+
+/**
+ * The cheapest of those that have not failed this call; `undefined` when all have. A second attempt is rare: it may look at
+ * everybody.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Cluster, Endpoint, Policy } from "@hawser/core"
+ *
+ * const leastOfAll: Policy.Policy = {
+ *   name: "least_of_all",
+ *   picker: (members) => (demand, now) => {
+ *     const least = Policy.cheapestOutside(members, demand.avoid, (member) => member.outstanding)
+ *     const out = least?.lease(demand, now)
+ *     return out?._tag === "Lease" ? out : Policy.firstWithRoom(members, 0, demand, now)
+ *   }
+ * }
+ * const program = Effect.gen(function*() {
+ *   const cluster = yield* Cluster.make({
+ *     target: "orders",
+ *     endpoints: ["a:1", "b:1"].map((address) => Endpoint.makeUnsafe({ addresses: [address] })),
+ *     policy: leastOfAll,
+ *     connector: () => Effect.succeed({
+ *       connection: "socket", limit: () => 100, heardAt: () => 0, ended: () => undefined, listen: () => {}
+ *     })
+ *   })
+ *   yield* cluster.awaitReady(2)
+ *   const leases = [
+ *     yield* cluster.get(), yield* cluster.get({ avoid: new Set(["b:1"]) }), yield* cluster.get(), yield* cluster.get()
+ *   ]
+ *   return leases.map((lease) => Endpoint.name(lease.endpoint))
+ * })
+ * await Effect.runPromise(Effect.scoped(program)) // => ["a:1", "a:1", "b:1", "b:1"]
+ * ```
+ */
+export const cheapestOutside = <C, E>(
+  members: ReadonlyArray<Member<C, E>>,
+  avoid: ReadonlySet<string> | undefined,
+  cost: (member: Member<C, E>) => number
+): Member<C, E> | undefined => {
+  let best: Member<C, E> | undefined
+  let least = Infinity
+  for (const member of members) {
+    if (member.isIn(avoid)) continue
+    const its = cost(member)
+    if (best !== undefined && its >= least) continue
+    best = member
+    least = its
+  }
+  return best
 }

@@ -3,10 +3,15 @@
  *
  * **When to use**: all endpoints are alike and all calls cost the same. `PeakEwma` is better at everything else.
  */
-import { firstWithRoom, type Policy } from "./Policy.ts"
+import { noTrials, type Policy } from "./Policy.ts"
+import { Turns } from "./Turns.ts"
+import { ofMembers, Weights } from "./Weights.ts"
 
 /**
- * Round robin over the members with room. One without room is skipped, and its turn goes to the next.
+ * Round robin over the members with room.
+ *
+ * **Details**: over any number of picks no two of those with room differ by more than one. One without room loses its turn. A
+ * member of a smaller weight, or that starts slowly, has a turn less often.
  *
  * ```ts import.meta.vitest
  * import { Effect } from "effect"
@@ -31,12 +36,9 @@ import { firstWithRoom, type Policy } from "./Policy.ts"
  */
 export const policy: Policy = {
   name: "round_robin",
+  trials: noTrials,
   picker: (members, random) => {
-    let next = Math.floor(random() * members.length)
-    return (demand, now) => {
-      const start = next
-      next = (next + 1) % members.length
-      return firstWithRoom(members, start, demand, now)
-    }
+    const turns = new Turns(members, new Weights(members.length, ofMembers(members)), random)
+    return (demand, now) => turns.lease(demand, now)
   }
 }

@@ -5,7 +5,7 @@ import type { Event } from "@hawser/core/Event"
 import type { Lease } from "@hawser/core/Lease"
 import type { Outcome } from "@hawser/core/Outcome"
 import * as PeakEwma from "@hawser/core/PeakEwma"
-import type { Policy } from "@hawser/core/Policy"
+import { noTrials, type Policy } from "@hawser/core/Policy"
 import * as RoundRobin from "@hawser/core/RoundRobin"
 import { leased } from "../../support/core/parts.ts"
 import { mulberry } from "../../support/core/prng.ts"
@@ -325,5 +325,17 @@ describe("Balancer", () => {
       ]
     )
     assert.strictEqual(details["panic"], true)
+  })
+
+  it("a policy says who gets trials: by default all that were not picked for a second", () => {
+    const first = (trials?: Policy["trials"]): Policy => ({
+      name: "first",
+      trials,
+      picker: (members) => (demand, now) => members[0]!.lease(demand, now)
+    })
+    const tried = (policy: Policy) => Object.keys(setup(3, policy).traffic(10_000, 5, () => ["Success", 1])).toSorted()
+    assert.deepStrictEqual(tried(first()), ["e0", "e1", "e2"])
+    assert.deepStrictEqual(tried(first((members) => members.slice(2))), ["e0", "e2"])
+    assert.deepStrictEqual(tried(first(noTrials)), ["e0"])
   })
 })

@@ -74,4 +74,15 @@ describe("Member", () => {
     calls("Failure")
     assert.isTrue(member.failing)
   })
+
+  it("keeps the last report that came with a release, and when", () => {
+    const { lease, member, time } = setup()
+    time.now = 10
+    const report = { utilization: 0.5, requestsPerSecond: 100 }
+    lease().release("Success", report)
+    time.now = 20
+    lease().release("Success")
+    assert.strictEqual(member.report, report)
+    assert.strictEqual(member.reportedAt, 10)
+  })
 })

@@ -4,6 +4,7 @@ import type { Lease } from "@hawser/core/Lease"
 import { Member } from "@hawser/core/Member"
 import { policy } from "@hawser/core/PeakEwma"
 import { endpoint, leased } from "../../support/core/parts.ts"
+import { picks, seeds } from "../../support/core/members.ts"
 import { Dice, mulberry } from "../../support/core/prng.ts"
 import { StubUpstream } from "../../support/core/StubUpstream.ts"
 
@@ -108,5 +109,27 @@ describe("PeakEwma", () => {
       }
     }
     assert.isBelow(stubs[0]!.lent, 100)
+  })
+
+  it("weights are shares, whether leases are held or returned, from any seed", () => {
+    for (const seed of seeds(10)) {
+      const weighted = { seed, of: (i: number) => ({ weight: i === 0 ? 300 : 100 }) }
+      const held = picks(policy, 6, weighted)
+      for (let i = 0; i < 16_000; i++) held.lease()
+      assert.closeTo(held.all[0]!.outstanding / 16_000, 3 / 8, 0.01, `seed ${seed}, held`)
+      // And with four calls at once, of any length.
+      const { lease, lent, time } = picks(policy, 6, weighted)
+      const dice = new Dice(seed)
+      const running: Array<{ readonly one: Lease<unknown>; readonly until: number }> = []
+      for (let i = 0; i < 8_000; i++) {
+        running.push({ one: lease(), until: time.now - Math.log(1 - dice.next()) * 5 })
+        if (running.length < 4) continue
+        running.sort((a, b) => b.until - a.until)
+        const { one, until } = running.pop()!
+        time.now = Math.max(time.now, until)
+        one.release("Success")
+      }
+      assert.closeTo(lent()[0]! / 8_000, 3 / 8, 0.04, `seed ${seed}, returned`)
+    }
   })
 })
