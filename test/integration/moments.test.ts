@@ -7,6 +7,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { sessionOf } from "@hawser/grpc/GrpcJsSettings"
+import type { GrpcJsCall } from "@hawser/grpc/GrpcJsCall"
 import { Deferred, Effect, Exit, Fiber, Metric, Scope, Stream } from "effect"
 import { Dice } from "../support/core/prng.ts"
 import * as Client from "../support/grpc/client.ts"
@@ -146,13 +147,15 @@ const count = (kind: string): number => process.getActiveResourcesInfo().filter(
 /** What grpc-js and the adapter hold of a connection, along private paths. */
 const insides = (client: Client.TestClient) =>
   client.gauge.connections.map(({ connection }) => {
-    const { calls, channel } = connection as unknown as {
-      readonly calls: ReadonlySet<unknown>
+    const { newest, channel } = connection as unknown as {
+      readonly newest: GrpcJsCall | undefined
       readonly channel: Parameters<typeof sessionOf>[0]
     }
     const session = sessionOf(channel)!
     const listeners = session.eventNames().reduce((n, name) => n + session.listenerCount(name), 0)
-    return { calls: calls.size, listeners }
+    let calls = 0
+    for (let call = newest; call !== undefined; call = call.prev) calls++
+    return { calls, listeners }
   })
 
 describe("calls that are given up at any moment", () => {

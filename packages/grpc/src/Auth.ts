@@ -12,7 +12,7 @@ import type * as Layer from "effect/Layer"
 import { hasProperty } from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import { type Failure, type Flight, type Held, type Source, Tokens } from "./AuthTokens.ts"
+import { type Failure, type Flight, type Held, isPrivate, type Source, Tokens, withPrivacy } from "./AuthTokens.ts"
 import type { Call } from "./Call.ts"
 import * as Channel from "./Channel.ts"
 import * as Deadline from "./Deadline.ts"
@@ -93,12 +93,6 @@ export const make = <E, R>(options: AuthOptions<E, R>): Auth<R> => {
 /** Whether a value is a policy of `make`. */
 export const isAuth = (u: unknown): u is Auth<never> => hasProperty(u, TypeId)
 
-// On calls whose metadata nobody on the path may read.
-const privateKey: unique symbol = Symbol.for("hawser/Auth/private")
-interface Private {
-  readonly [privateKey]?: boolean | undefined
-}
-
 /**
  * Middleware that puts a token into each attempt, in the place of what its metadata has under that key.
  *
@@ -159,11 +153,14 @@ const withToken = <I, O>(
   key: string,
   { metadata, value }: Held,
   allowInsecure: boolean
-): Call<I, O> & Private => ({
-  ...call,
-  metadata: call.metadata === undefined ? metadata : Metadata.set(call.metadata, key, value),
-  [privateKey]: !allowInsecure
-})
+): Call<I, O> =>
+  withPrivacy(
+    {
+      ...call,
+      metadata: call.metadata === undefined ? metadata : Metadata.set(call.metadata, key, value)
+    },
+    !allowInsecure
+  )
 
 /** Waits for a token, for as long as its fetch and the call may last. */
 const fetched = <I, O, R>(
@@ -222,7 +219,7 @@ export const plaintext = <E, R>(self: Channel.Channel.With<E, R>): Channel.Chann
     call: Call<I, O>,
     next: (call: Call<I, O>) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | RpcError.RpcError, R> => {
-    if ((call as Private)[privateKey] !== true) return next(call)
+    if (!isPrivate(call)) return next(call)
     const reason = { _tag: "Unauthenticated", details: "Tokens are not sent in plaintext" } as const
     return Effect.suspend(() =>
       Effect.fail(RpcError.of(call.method.path, reason, "NotSent", { attempts: call.attempt }))

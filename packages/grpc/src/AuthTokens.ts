@@ -158,3 +158,13 @@ const failure = (cause: Cause.Cause<unknown>): Failure => {
   const name = typeof tag === "string" && /^[\w/.-]{1,60}$/.test(tag) ? `: ${tag}` : ""
   return { _tag: "Unauthenticated", details: `No token, its effect failed${name}`, cause: Redacted.make(squashed) }
 }
+
+// On calls whose metadata nobody on the path may read.
+const privateKey: unique symbol = Symbol.for("hawser/Auth/private")
+
+/** The call, with the word whether anybody on the path may read its metadata. */
+export const withPrivacy = <C extends object>(call: C, isPrivate: boolean): C => ({ ...call, [privateKey]: isPrivate })
+
+/** Whether nobody on the path may read the metadata of a call. */
+export const isPrivate = (call: object): boolean =>
+  (call as { readonly [privateKey]?: boolean | undefined })[privateKey] === true

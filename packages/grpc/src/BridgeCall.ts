@@ -83,7 +83,7 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
   /** Takes a permit, or a place in the queue. */
   protected borrow(): void {
     // Middleware may have set it: a header that Node refuses would cost the connection, and the calls of others.
-    const problem = Metadata.problem(this.call.metadata)
+    const problem = Metadata.problem(this.metadata)
     if (problem !== undefined) return this.fail({ _tag: "InvalidArgument", details: problem }, "NotSent")
     const place = this.options.borrowUnsafe(this)
     if (place === undefined) return
@@ -131,8 +131,13 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
 
   /** The path is given up. Ends what retry would send again; anything else runs on. */
   lost(): void {
-    if (this.done || this.isCommitted || this.call.resend?.(this.call) !== true) return
+    if (this.done || this.isCommitted || !this.isResendable()) return
     this.stop({ _tag: "Unavailable", details: Status.pathGivenUp, connect: undefined }, "MaybeProcessed")
+  }
+
+  /** Whether it would be sent again now. */
+  protected isResendable(): boolean {
+    return this.call.resend?.(this.call) === true
   }
 
   /** Gives the call up: leaves the queue, or cancels and returns the permit. */

@@ -4,27 +4,15 @@
  * A stream ends with its last message, with its reader, or with its scope: whatever comes first. Middleware of
  * `Channel.intercept` sees only how it opens.
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Call } from "./Call.ts"
+import { type End, endOf, failed, leaving, succeeded } from "./CallEnd.ts"
 import * as CallMetrics from "./CallMetrics.ts"
 import * as Channel from "./Channel.ts"
-import * as RpcError from "./RpcError.ts"
-
-/** How a call ended. */
-export interface End {
-  /** The status; 0 is OK. */
-  readonly code: number
-  /** Who answered, as in `Reply.connection`. */
-  readonly connection: string | undefined
-  /** What it failed with, if it failed with one of ours. */
-  readonly error: RpcError.RpcError | undefined
-  readonly interrupted: boolean
-}
 
 /** One call under observation. */
 export interface Observed<I, O> {
@@ -48,9 +36,7 @@ export const observe =
         Effect.withFiber((fiber) => {
           const observed = begin(call, fiber)
           if (!("ended" in observed)) return self.unary(observed)
-          return Effect.onExitPrimitive(self.unary(observed.call), (exit) =>
-            observed.ended(exit._tag === "Success" ? succeeded(exit.value.connection) : failed(exit.cause, undefined))
-          )
+          return Effect.onExitPrimitive(self.unary(observed.call), (exit) => observed.ended(endOf(exit)))
         }),
       stream: (call) =>
         Effect.withFiber((fiber) => {
@@ -86,33 +72,3 @@ export const observe =
           )
         })
     })
-
-const succeeded = (connection: string): End => ({ code: 0, connection, error: undefined, interrupted: false })
-
-const leaving = (told: number | undefined, connection: string): End =>
-  told === undefined
-    ? { code: RpcError.codes.Cancelled, connection, error: undefined, interrupted: true }
-    : { code: told, connection, error: undefined, interrupted: false }
-
-const failed = (cause: Cause.Cause<unknown>, connection: string | undefined): End => {
-  if (Cause.hasInterrupts(cause)) {
-    return { code: RpcError.codes.Cancelled, connection, error: undefined, interrupted: true }
-  }
-  const found = cause.reasons.find(Cause.isFailReason)?.error
-  const error = RpcError.isRpcError(found) ? found : undefined
-  const code = error?.code ?? RpcError.codes.Unknown
-  return { code, connection: error?.connection ?? connection, error, interrupted: false }
-}
-
-/** The endpoint of a connection: `10.0.0.7:50051` of `10.0.0.7:50051#3`. */
-export const endpointOf = ({ connection, error }: End): string | undefined => {
-  if (connection === undefined || connection === "") return error?.endpoint
-  const hash = connection.lastIndexOf("#")
-  return hash < 0 ? connection : connection.slice(0, hash)
-}
-
-/**
- * What an error says in words of this side. The server's own may repeat what was sent to it, secrets included, and are
- * left out.
- */
-export const wordsOf = (error: RpcError.RpcError): string => (error.progress === "Answered" ? "" : error.reason.details)

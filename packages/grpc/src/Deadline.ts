@@ -8,7 +8,6 @@
 import { Issues, OptionsError } from "@hawser/core/OptionsError"
 import { monotonicMillis } from "@hawser/core/Time"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -18,6 +17,7 @@ import type { Call } from "./Call.ts"
 import { none } from "./Call.ts"
 import * as Channel from "./Channel.ts"
 import * as RpcError from "./RpcError.ts"
+import { Ambient } from "./Surroundings.ts"
 
 export {
   /**
@@ -66,9 +66,6 @@ export const maxMillis = 24 * 86_400_000
  * ```
  */
 export const unary: Duration.Duration = Duration.seconds(15)
-
-// Monotonic milliseconds.
-const Ambient = Context.Reference<number>("hawser/Deadline", { defaultValue: () => Infinity })
 
 /**
  * Monotonic milliseconds now, on the fiber's clock: what deadlines are measured on.

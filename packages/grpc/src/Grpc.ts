@@ -34,6 +34,7 @@ import * as Bridge from "./Bridge.ts"
 import * as CallMetrics from "./CallMetrics.ts"
 import * as Auth from "./Auth.ts"
 import * as Breaker from "./Breaker.ts"
+import type { BridgeOptions } from "./BridgeCall.ts"
 import { type Call, none } from "./Call.ts"
 import * as CallTracing from "./CallTracing.ts"
 import { Channel, make as makeChannel } from "./Channel.ts"
@@ -44,7 +45,9 @@ import type { GrpcBareOptions, GrpcOptions } from "./GrpcOptions.ts"
 import type { Decoded, DecodedBare } from "./Decoded.ts"
 import * as Hedge from "./Hedge.ts"
 import * as Retry from "./Retry.ts"
+import { RetryPlan } from "./RetryPlan.ts"
 import type { RpcError } from "./RpcError.ts"
+import * as StackCall from "./StackCall.ts"
 import { Transport } from "./Transport.ts"
 import { version } from "./Version.ts"
 
@@ -101,35 +104,47 @@ export const layer = (options: GrpcOptions): Layer.Layer<Channel | GrpcCluster, 
     Effect.gen(function* () {
       const Options = yield* Effect.promise(() => import("./Options.ts"))
       const decoded = yield* Options.decode(options)
-      const { bare, cluster } = yield* connect(decoded)
+      const { bare, bridge, cluster } = yield* connect(decoded)
       const context = yield* Effect.context<never>()
       const { name } = decoded.target
       const metrics = CallMetrics.make(name, context)
-      const { breaker, deadlineMillis, perAttempt, perCall, tracing } = decoded
+      const { breaker, credentials, deadlineMillis, hedge, perAttempt, perCall, tracing } = decoded
+      const retry = decoded.retry === false ? false : yield* Retry.gauged(decoded.retry, name)
       let channel: Channel = bare
       if (tracing !== false) channel = CallTracing.perAttempt(tracing)(channel)
-      channel = CallMetrics.perAttempt(metrics)(channel)
-      if (perAttempt !== undefined) channel = perAttempt(channel)
-      channel = yield* resending(channel, decoded)
+      const attempts = CallMetrics.perAttempt(metrics)(channel)
+      channel = perAttempt === undefined ? attempts : perAttempt(attempts)
+      channel = resending(channel, hedge, retry)
       if (breaker !== false) channel = yield* Breaker.withGauge(channel, breaker, name)
       channel = Deadline.withDefault(channel, deadlineMillis === Infinity ? none : deadlineMillis)
       if (perCall !== undefined) channel = perCall(channel)
       if (tracing !== false) channel = CallTracing.perCall(tracing)(channel)
       channel = CallMetrics.perCall(metrics)(channel)
+      // Whatever is added to the stack above and is not in `StackCall` belongs into this list.
+      if (perCall === undefined && perAttempt === undefined && breaker === false && hedge === false) {
+        channel = StackCall.make({
+          bridge,
+          metrics,
+          propagation: tracing === false ? undefined : tracing.propagation,
+          deadlineMillis,
+          retry: retry === false ? undefined : new RetryPlan(retry),
+          isPlaintext: Credentials.isInsecure(credentials),
+          attempts,
+          layered: channel
+        })
+      }
       return both(channel, cluster)
     })
   )
 
 /** Retry or hedge, never both for one call: what is hedged is not retried. They share the budget of retries. */
-const resending = (channel: Channel, { hedge, retry, target }: Decoded): Effect.Effect<Channel, never, Scope.Scope> =>
-  Effect.gen(function* () {
-    const gauged = retry === false ? false : yield* Retry.gauged(retry, target.name)
-    const retried = gauged === false ? channel : Retry.intercept(gauged)(channel)
-    if (hedge === false) return retried
-    const hedged = Hedge.intercept(hedge)(channel)
-    const by = <I, O>(call: Call<I, O>): Channel => (Hedge.isHedged(hedge, call.method) ? hedged : retried)
-    return makeChannel<RpcError>({ unary: (call) => by(call).unary(call), stream: (call) => by(call).stream(call) })
-  })
+const resending = (channel: Channel, hedge: Decoded["hedge"], retry: Decoded["retry"]): Channel => {
+  const retried = retry === false ? channel : Retry.intercept(retry)(channel)
+  if (hedge === false) return retried
+  const hedged = Hedge.intercept(hedge)(channel)
+  const by = <I, O>(call: Call<I, O>): Channel => (Hedge.isHedged(hedge, call.method) ? hedged : retried)
+  return makeChannel<RpcError>({ unary: (call) => by(call).unary(call), stream: (call) => by(call).stream(call) })
+}
 
 /**
  * Bridge and cluster only: no deadline, no retry, no metrics of calls.
@@ -169,9 +184,13 @@ export const layerBare = (options: GrpcBareOptions): Layer.Layer<Channel | GrpcC
 const both = (channel: Channel, cluster: GrpcCluster): Context.Context<Channel | GrpcCluster> =>
   Context.add(Context.make(Channel, channel), GrpcCluster, cluster)
 
-const connect = (
-  options: DecodedBare
-): Effect.Effect<{ readonly bare: Channel; readonly cluster: GrpcCluster }, OptionsError, Scope.Scope> =>
+interface Connected {
+  readonly bare: Channel
+  readonly bridge: BridgeOptions
+  readonly cluster: GrpcCluster
+}
+
+const connect = (options: DecodedBare): Effect.Effect<Connected, OptionsError, Scope.Scope> =>
   Effect.gen(function* () {
     const transport = yield* Transport
     const clock = yield* Clock.Clock
@@ -201,6 +220,7 @@ const connect = (
       drain: options.drainMillis
     })
     const now = () => monotonicMillis(clock)
-    const bridge = Bridge.make({ borrowUnsafe: cluster.borrowUnsafe, maxSendBytes, now })
-    return { bare: Credentials.isInsecure(credentials) ? Auth.plaintext(bridge) : bridge, cluster }
+    const bridge: BridgeOptions = { borrowUnsafe: cluster.borrowUnsafe, maxSendBytes, now }
+    const bare = Bridge.make(bridge)
+    return { bare: Credentials.isInsecure(credentials) ? Auth.plaintext(bare) : bare, bridge, cluster }
   })

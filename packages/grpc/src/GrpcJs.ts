@@ -157,7 +157,8 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
   limits!: Settings.StreamLimit
   private readonly channel: grpc.Channel
   private readonly sockets = new DialSockets()
-  private calls: Set<GrpcJsCall> | undefined = undefined
+  /** The calls that run. Not a set: one that changes with each call keeps some of those that have ended. */
+  private newest: GrpcJsCall | undefined = undefined
   private end: ConnectError | undefined = undefined
   private readonly clock: Clock.Clock
   private readonly shared: Shared
@@ -210,14 +211,18 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
     const deadline =
       options.deadline === Infinity ? Infinity : Date.now() + Math.max(0, Math.ceil(options.deadline - this.now()))
     const call = new GrpcJsCall(this.channel.createCall(options.path, deadline, null, null, null), this, listener)
-    this.calls ??= new Set()
-    this.calls.add(call)
+    call.prev = this.newest
+    if (this.newest !== undefined) this.newest.next = call
+    this.newest = call
     call.start(toGrpcJs(options.metadata, options.attempt))
     return call
   }
 
   callEnded(call: GrpcJsCall): void {
-    this.calls?.delete(call)
+    if (call.prev !== undefined) call.prev.next = call.next
+    if (call.next !== undefined) call.next.prev = call.prev
+    else this.newest = call.prev
+    call.prev = call.next = undefined
   }
 
   /** Dials, and ends when the channel is Ready. The first failure is final. */
@@ -255,14 +260,16 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
   get close(): Effect.Effect<void> {
     return Effect.callback((resume) => {
       this.closed = true
-      const calls = this.calls?.size ?? 0
-      for (const call of this.calls ?? []) call.abort(grpc.status.UNAVAILABLE, "Connection closed")
+      const running = this.newest !== undefined
+      for (let call = this.newest; call !== undefined; call = call.prev) {
+        call.abort(grpc.status.UNAVAILABLE, "Connection closed")
+      }
       if (this.end === undefined) {
         this.channel.close()
         this.finish(new ConnectError({ reason: { _tag: "Closed" }, endpoint: this.peer }))
       }
       const destroy = () => this.sockets.destroy(() => resume(Effect.void))
-      if (calls > 0 || !this.wasReady) return destroy()
+      if (running || !this.wasReady) return destroy()
       this.sockets.goodbye(goodbyeMillis, destroy)
     })
   }

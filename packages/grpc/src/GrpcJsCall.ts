@@ -24,9 +24,13 @@ export interface CallOwner {
 
 /** One call on a grpc-js channel. */
 export class GrpcJsCall implements Wire {
+  /** The calls beside it on its connection. */
+  prev: GrpcJsCall | undefined = undefined
+  next: GrpcJsCall | undefined = undefined
   private readonly call: GrpcCall
   private readonly owner: CallOwner
-  private readonly listener: CallListener
+  /** Let go of at the end: Node keeps what belongs to a stream until it collects its old space. */
+  private listener: CallListener | undefined
   private headers: Metadata.Metadata | undefined = undefined
   private written: (() => void) | undefined = undefined
   private started = false
@@ -86,13 +90,14 @@ export class GrpcJsCall implements Wire {
 
   onReceiveMetadata(metadata: grpc.Metadata): void {
     this.headers = received(metadata)
-    this.listener.onHeaders(this.headers)
+    this.listener?.onHeaders(this.headers)
   }
   onReceiveMessage(message: unknown): void {
-    this.listener.onMessage(message as Uint8Array)
+    this.listener?.onMessage(message as Uint8Array)
   }
   onReceiveStatus(status: grpc.StatusObject): void {
-    if (this.done) return
+    const { listener } = this
+    if (this.done || listener === undefined) return
     this.done = true
     if (this.started) this.owner.limits.ended(this.written)
     this.owner.callEnded(this)
@@ -100,7 +105,9 @@ export class GrpcJsCall implements Wire {
     const { code, details } = status
     // Its deadline had passed at its start.
     if (code !== 0 && !this.sent) this.bury(code, details)
-    this.listener.onStatus(code, details, metadata, code === 0 ? "Answered" : this.progress(code, details, metadata))
+    const progress = code === 0 ? "Answered" : this.progress(code, details, metadata)
+    this.listener = this.headers = this.written = undefined
+    listener.onStatus(code, details, metadata, progress)
   }
 
   private progress(code: number, details: string, metadata: Metadata.Metadata) {

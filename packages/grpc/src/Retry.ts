@@ -24,10 +24,10 @@ import { isMillis, millisOf } from "./Deadline.ts"
 import * as Attempt from "./RetryAttempt.ts"
 import * as RetryGauge from "./RetryGauge.ts"
 import { again } from "./RetryLoop.ts"
+import { isWatched, RetryPlan } from "./RetryPlan.ts"
 import * as Policy from "./RetryPolicy.ts"
 import { TypeId } from "./RetryPolicy.ts"
 import * as RpcError from "./RpcError.ts"
-import * as Status from "./Status.ts"
 
 export type { Retry, RetryByMethod, RetryPolicy } from "./RetryPolicy.ts"
 
@@ -335,36 +335,19 @@ export const isUnlimited = (retry: Policy.Retry): boolean =>
 export const intercept =
   (retry: Policy.Retry) =>
   <R>(self: Channel.Channel.With<RpcError.RpcError, R>): Channel.Channel.With<RpcError.RpcError, R> => {
-    const common = retry.budget ?? RetryBudget.make()
-    const budgetOf = ({ budget = common }: Policy.RetryPolicy) => (budget === false ? undefined : budget)
-    const only = "select" in retry ? undefined : retry
-    // The clock of the last call: `resend` is asked from outside any fiber.
-    let clock: Clock.Clock | undefined
-    const resend = <I, O>(call: Call<I, O>): boolean => {
-      const policy = only ?? Policy.policyOf(retry, call.method.path)
-      if (clock === undefined || policy === undefined || call.attempt >= Policy.limitOf(policy, call)) return false
-      const now = monotonicMillis(clock)
-      if (call.deadline !== undefined && call.deadline <= now) return false
-      const budget = budgetOf(policy)
-      if ((budget !== undefined && budget.balance(now) < 1) || policy.throttle?.allows() === false) return false
-      const error = RpcError.of(call.method.path, givenUp, "MaybeProcessed", { attempts: call.attempt })
-      return policy.retryable(error) && Policy.isSafe(policy, call, error)
-    }
+    const plan = new RetryPlan(retry)
     const attempt = <I, O, A>(
       call: Call<I, O>,
       next: (call: Call<I, O>) => Effect.Effect<A, RpcError.RpcError, R>
     ): Effect.Effect<A, RpcError.RpcError, R> =>
       Effect.withFiber((fiber) => {
-        const policy = only ?? Policy.policyOf(retry, call.method.path)
+        const policy = plan.of(call.method.path)
         if (policy === undefined) return next(call)
-        const running = (clock = fiber.getRef(Clock.Clock))
-        const budget = budgetOf(policy)
-        budget?.deposit(monotonicMillis(running))
-        const first = { ...call, resend }
-        if (policy.perAttemptMillis !== undefined || policy.throttle !== undefined) {
-          return watched(policy, budget, running, first, next)
-        }
-        return Effect.catch(next(first), (error) => again(policy, budget, running, first, 0, next, error))
+        const clock = fiber.getRef(Clock.Clock)
+        const budget = plan.begin(policy, clock, monotonicMillis(clock))
+        const first = { ...call, resend: plan.resend }
+        if (isWatched(policy)) return watched(policy, budget, clock, first, next)
+        return Effect.catch(next(first), (error) => again(policy, budget, clock, first, 0, next, error))
       })
     return Channel.intercept(self, attempt)
   }
@@ -382,8 +365,6 @@ const watched = <I, O, A, R>(
     again(policy, budget, clock, first, now, next, error)
   )
 }
-
-const givenUp: RpcError.RpcReason = { _tag: "Unavailable", details: Status.pathGivenUp, connect: undefined }
 
 /**
  * The policy with its budget shown as the gauge `hawser.retry.budget.balance`, with the attribute `target`, until the

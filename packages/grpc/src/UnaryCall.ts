@@ -9,7 +9,8 @@ import * as Metadata from "./Metadata.ts"
 import type { RpcError } from "./RpcError.ts"
 import * as Thrown from "./ThrownError.ts"
 
-type Resume<O> = (effect: Effect.Effect<Reply<O>, RpcError>) => void
+/** Ends the effect of a call. */
+export type Resume<O> = (effect: Effect.Effect<Reply<O>, RpcError>) => void
 
 /** Sends one request and gives its answer, in one asynchronous step. */
 export const send = <I, O>(call: Call<I, O>, options: BridgeOptions): Effect.Effect<Reply<O>, RpcError> =>
@@ -19,8 +20,9 @@ export const send = <I, O>(call: Call<I, O>, options: BridgeOptions): Effect.Eff
     return Effect.sync(() => unary.interrupt())
   })
 
-class UnaryCall<I, O> extends BridgeCall<I, O> {
-  private readonly resume: Resume<O>
+/** One request on its way to its answer. */
+export class UnaryCall<I, O> extends BridgeCall<I, O> {
+  protected readonly resume: Resume<O>
   private bytes: Uint8Array | undefined = undefined
   private answer: Uint8Array | undefined = undefined
 
@@ -70,7 +72,12 @@ class UnaryCall<I, O> extends BridgeCall<I, O> {
       return this.fail({ _tag: "Internal", details: "The response deserializer threw" }, "Answered", { cause })
     }
     const headers = this.headers ?? Metadata.empty
-    this.resume(Effect.succeed({ message, headers, trailers, connection: this.lease!.id }))
+    this.replied({ message, headers, trailers, connection: this.lease!.id })
+  }
+
+  /** The call has its answer. */
+  protected replied(reply: Reply<O>): void {
+    this.resume(Effect.succeed(reply))
   }
 
   protected failed(error: RpcError): void {
