@@ -5,53 +5,53 @@
  * said to be.
  */
 import { randomUUID } from "node:crypto"
-import { Cause, Effect, Exit } from "effect"
+import { Cause, Effect } from "effect"
 import { guard } from "../bench/children.ts"
 import { elsewhere, scenarios } from "./catalogue.ts"
 import { missing } from "./kit/needs.ts"
 import { play, tidy } from "./kit/play.ts"
+import type { Scenario } from "./kit/scenario.ts"
 import { type Options, parse, usage } from "./options.ts"
 import { line, type Result, toJson } from "./report.ts"
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
+
+const list = (chosen: ReadonlyArray<Scenario>): void => {
+  chosen.forEach(({ expect, id, quick, title }) => say(`${id}${quick === true ? " (quick)" : ""}: ${title}: ${expect}`))
+  elsewhere.forEach(({ id, title, where }) => say(`${id}: ${title}: played by ${where}`))
+}
+
+const outcome = (scenario: Scenario, scale: number): Effect.Effect<Result> => {
+  const lacking = missing(scenario.needs ?? [])
+  if (lacking.length > 0) return Effect.succeed({ tag: "skipped", scenario, seconds: 0, lacking })
+  const began = performance.now()
+  return play(scenario, scale, `canary-${randomUUID()}`).pipe(
+    Effect.matchCause({
+      onSuccess: (verdict) => ({ tag: "played", verdict }) as const,
+      onFailure: (cause) => ({ tag: "broken", why: Cause.pretty(cause) }) as const
+    }),
+    Effect.map((what) => ({ ...what, scenario, seconds: (performance.now() - began) / 1_000 }))
+  )
+}
 
 const main = async (options: Options): Promise<number> => {
   const chosen = scenarios.filter(
     ({ id, quick }) => (options.only.size === 0 || options.only.has(id)) && (!options.quick || quick === true)
   )
   if (options.list) {
-    for (const { expect, id, quick, title } of chosen) say(`${id}${quick === true ? " (quick)" : ""}: ${title}: ${expect}`)
-    for (const { id, title, where } of elsewhere) say(`${id}: ${title}: played by ${where}`)
+    list(chosen)
     return 0
   }
   tidy()
-  const results: Array<Result> = []
   const started = performance.now()
-  const all = Effect.forEach(
-    chosen,
-    (scenario) =>
-      Effect.gen(function* () {
-        const lacking = missing(scenario.needs ?? [])
-        const began = performance.now()
-        const exit = lacking.length > 0 ? undefined : yield* Effect.exit(play(scenario, options.scale, `canary-${randomUUID()}`))
-        const result: Result = {
-          scenario,
-          seconds: (performance.now() - began) / 1_000,
-          ...(exit === undefined
-            ? { tag: "skipped", lacking }
-            : Exit.isSuccess(exit)
-              ? { tag: "played", verdict: exit.value }
-              : { tag: "broken", why: Cause.pretty(exit.cause) })
-        }
-        results.push(result)
-        say(line(result))
-        // An interrupt is no result.
-        if (exit !== undefined && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) yield* Effect.interrupt
-      }),
-    { discard: true }
+  const results = await Effect.runPromise(
+    Effect.forEach(chosen, (scenario) =>
+      Effect.tap(outcome(scenario, options.scale), (result) => Effect.sync(() => say(line(result))))
+    ),
+    { signal: interrupted.signal }
   )
-  await Effect.runPromise(all, { signal: interrupted.signal })
-  if (options.only.size === 0) for (const { id, title, where } of elsewhere) say(`else   ${id} ${title}: played by ${where}`)
+  const others = options.only.size === 0 ? elsewhere : []
+  others.forEach(({ id, title, where }) => say(`else   ${id} ${title}: played by ${where}`))
   const report = toJson(results)
   const { bad, good, skipped } = report.counts
   say(`\n${good} ok, ${bad} not ok, ${skipped} skipped, in ${((performance.now() - started) / 1_000).toFixed(0)} s`)
@@ -62,7 +62,10 @@ const main = async (options: Options): Promise<number> => {
 /** Closes all scopes: namespaces and files are removed, and children killed, before the process ends. */
 const interrupted = new AbortController()
 
-const parsed = parse(process.argv.slice(2), scenarios.map(({ id }) => id))
+const parsed = parse(
+  process.argv.slice(2),
+  scenarios.map(({ id }) => id)
+)
 if ("problems" in parsed) {
   const { problems } = parsed
   console.error(`chaos: ${problems.length} bad option${problems.length === 1 ? "" : "s"}`)

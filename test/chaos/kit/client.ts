@@ -15,7 +15,15 @@ import { cert } from "../../support/grpc/certificate.ts"
 import { extras } from "./extras.ts"
 import { Lag } from "./lag.ts"
 import { type Call, Load } from "./load.ts"
-import { type ClientConfig, type Ending, type FromClient, type Left, type LoadConfig, type ToClient, wallMillis } from "./messages.ts"
+import {
+  type ClientConfig,
+  type Ending,
+  type FromClient,
+  type Left,
+  type LoadConfig,
+  type ToClient,
+  wallMillis
+} from "./messages.ts"
 
 const config = JSON.parse(process.argv[2]!) as ClientConfig
 const tell = (message: FromClient) => process.send!(message)
@@ -59,9 +67,7 @@ const bus: Event.Events = {
 
 /** As the channel between processes takes it: errors become their texts. */
 const plain = (event: Event.Event): Event.Event =>
-  JSON.parse(
-    JSON.stringify(event, (_, part: unknown) => (part instanceof Error ? part.message : part))
-  ) as Event.Event
+  JSON.parse(JSON.stringify(event, (_, part: unknown) => (part instanceof Error ? part.message : part))) as Event.Event
 
 // ------------------------------------------------------------------------------------------------------------- calls
 
@@ -116,9 +122,8 @@ const program = Effect.gen(function* () {
     const { bytes = 100, delayMillis = 0, effectTimeoutMillis, method, timeoutMillis } = load
     const request: EchoRequest = { id: "", payload: Buffer.alloc(bytes), delayMillis, failCode: 0 }
     const callOptions: CallOptions = { metadata, timeout: timeoutMillis === "none" ? Deadline.none : timeoutMillis }
-    const call = Effect.suspend(
-      (): Effect.Effect<{ readonly server: string }, unknown> =>
-        method === "echo" ? echo(request, callOptions) : put({ id: "", delayMillis, failCode: 0 }, callOptions)
+    const call = Effect.suspend((): Effect.Effect<{ readonly server: string }, unknown> =>
+      method === "echo" ? echo(request, callOptions) : put({ id: "", delayMillis, failCode: 0 }, callOptions)
     )
     const bounded = effectTimeoutMillis === undefined ? call : Effect.timeout(call, effectTimeoutMillis)
     return (end) => void run(bounded).addObserver((exit) => end(endingOf(exit)))

@@ -104,14 +104,10 @@ export const start = (
             looks.delete(look)
           })
         }),
-      ready: (count, seconds = 20) =>
-        Effect.map(child.ask({ tag: "ready", count }, "ready", seconds), ({ ok }) => ok),
+      ready: (count, seconds = 20) => Effect.map(child.ask({ tag: "ready", count }, "ready", seconds), ({ ok }) => ok),
       load: (load) => child.tell({ tag: "load", load: { name: "load", method: "echo", ...load } }),
       finish: (name = "load") =>
-        Effect.map(
-          child.ask({ tag: "stop", name }, "columns", 60),
-          ({ columns }) => new Ledger(columns)
-        ),
+        Effect.map(child.ask({ tag: "stop", name }, "columns", 60), ({ columns }) => new Ledger(columns)),
       snapshot: child.ask({ tag: "snapshot" }, "snapshot"),
       close
     }

@@ -2,4 +2,4 @@
 import type { GrpcOptions } from "@hawser/grpc/GrpcOptions"
 import type { ClientConfig } from "./messages.ts"
 
-export const extras = (_: ClientConfig): Partial<GrpcOptions> => ({})
+export const extras = (_config: ClientConfig): Partial<GrpcOptions> => ({})

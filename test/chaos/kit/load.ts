@@ -27,8 +27,9 @@ export class Load {
   constructor(config: LoadConfig, call: Call) {
     this.config = config
     this.call = call
-    if (config.rps === undefined) for (let i = 0; i < (config.concurrency ?? 1); i++) this.again()
-    else this.openLoop(config.rps)
+    const { concurrency = 1, rps, spreadMillis = 0 } = config
+    if (rps !== undefined) this.openLoop(rps)
+    else for (let i = 0; i < concurrency; i++) setTimeout(() => this.again(), (i * spreadMillis) / concurrency)
   }
 
   /** No more calls; hands all of them over once the last has ended. */

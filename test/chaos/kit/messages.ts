@@ -24,7 +24,14 @@ export interface ServerConfig {
 
 /** How a health service behaves. */
 export type HealthManners =
-  "Serving" | "NotServing" | "ServiceUnknown" | "Unimplemented" | "Hangs" | "Dies" | "Floods" | "Flaps"
+  | "Serving"
+  | "NotServing"
+  | "ServiceUnknown"
+  | "Unimplemented"
+  | "Hangs"
+  | "Dies"
+  | "Floods"
+  | "Flaps"
 
 export interface ServerCounts {
   readonly started: number
@@ -79,6 +86,8 @@ export interface LoadConfig {
   readonly rps?: number | undefined
   /** … so many calls at a time, each followed by the next. */
   readonly concurrency?: number | undefined
+  /** The callers begin one after another within this time: else their calls would end in waves. */
+  readonly spreadMillis?: number | undefined
   /** Ends by itself after so many calls. */
   readonly calls?: number | undefined
   /** `echo` is idempotent, `put` is not. */
@@ -134,8 +143,19 @@ export type FromClient =
   | { readonly tag: "ready"; readonly ok: boolean }
   | { readonly tag: "event"; readonly at: number; readonly event: Event }
   | { readonly tag: "columns"; readonly name: string; readonly columns: Columns }
-  | { readonly tag: "watched"; readonly name: string; readonly messages: number; readonly at: number; readonly why: string }
-  | { readonly tag: "snapshot"; readonly snapshot: ClusterSnapshot; readonly cpuMillis: number; readonly rssMiB: number }
+  | {
+      readonly tag: "watched"
+      readonly name: string
+      readonly messages: number
+      readonly at: number
+      readonly why: string
+    }
+  | {
+      readonly tag: "snapshot"
+      readonly snapshot: ClusterSnapshot
+      readonly cpuMillis: number
+      readonly rssMiB: number
+    }
   | { readonly tag: "closed"; readonly left: Left }
 
 // -------------------------------------------------------------------------------------------------------------- proxy

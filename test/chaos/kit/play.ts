@@ -10,7 +10,12 @@ const cache = fileURLToPath(new URL("../../../.cache/chaos/", import.meta.url))
 /** How often the canary is found, as text or as the bytes of it are printed. */
 const sightings = (canary: string, text: string): number => {
   const bytes = Buffer.from(canary)
-  const shapes = [canary, bytes.toString("hex"), bytes.toString("hex").match(/../g)!.join(" "), bytes.toString("base64").slice(0, -4)]
+  const shapes = [
+    canary,
+    bytes.toString("hex"),
+    bytes.toString("hex").match(/../g)!.join(" "),
+    bytes.toString("base64").slice(0, -4)
+  ]
   return shapes.reduce((n, shape) => n + text.split(shape).length - 1, 0)
 }
 
@@ -42,9 +47,13 @@ export const play = (scenario: Scenario, scale: number, canary: string): Effect.
           return log
         }
       }
-      const verdict = yield* Effect.scoped(scenario.play(stage).pipe(Effect.tap(() => Effect.forEach(clients, ({ close }) => close))))
+      const verdict = yield* Effect.scoped(
+        scenario.play(stage).pipe(Effect.tap(() => Effect.forEach(clients, ({ close }) => close)))
+      )
       const left = yield* Effect.forEach(clients, ({ close }) => close)
-      const shown = logs.flatMap((log) => [log, `${log}.out`].filter(existsSync)).map((path) => readFileSync(path, "utf8"))
+      const shown = logs
+        .flatMap((log) => [log, `${log}.out`].filter(existsSync))
+        .map((path) => readFileSync(path, "utf8"))
       const general: ReadonlyArray<Check> = [
         { what: "sockets left", value: left.reduce((n, { sockets }) => n + sockets, 0), most: 0 },
         { what: "secrets shown", value: shown.reduce((n, text) => n + sightings(canary, text), 0), most: 0 },

@@ -47,7 +47,11 @@ export interface Surroundings {
   readonly output?: string | undefined
 }
 
-const inside = (namespace: string | undefined, command: ReadonlyArray<string>): readonly [string, Array<string>] => {
+/** A command line that runs in a namespace, if there is one. */
+export const inside = (
+  namespace: string | undefined,
+  command: ReadonlyArray<string>
+): readonly [string, Array<string>] => {
   const [first = "", ...rest] = namespace === undefined ? command : ["ip", "netns", "exec", namespace, ...command]
   return [first, rest]
 }
@@ -138,7 +142,8 @@ const speaking = <In extends Message, Out extends Message>(name: string, child: 
 const isAlive = (child: ChildProcess): boolean =>
   child.pid !== undefined && child.exitCode === null && child.signalCode === null
 
-const end = (child: ChildProcess): Effect.Effect<void> =>
+/** Ends when the process is gone. */
+export const end = (child: ChildProcess): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     if (!isAlive(child)) return resume(Effect.void)
     child.once("exit", () => resume(Effect.void))

@@ -19,7 +19,12 @@ export const start = (
   { host = "127.0.0.1", namespace }: { readonly host?: string; readonly namespace?: Namespace } = {}
 ): Effect.Effect<Proxy, ChildFailed, Scope.Scope> =>
   Effect.gen(function* () {
-    const child = yield* fork<ToProxy, FromProxy>("proxy", "./proxy.ts", { host, port: 0, to }, { namespace: namespace?.name })
+    const child = yield* fork<ToProxy, FromProxy>(
+      "proxy",
+      "./proxy.ts",
+      { host, port: 0, to },
+      { namespace: namespace?.name }
+    )
     const { port } = yield* child.hear("listening")
     return {
       address: `${host}:${port}`,

@@ -34,7 +34,8 @@ class Way {
     const last = this.queue.at(-1)?.due ?? 0
     const bandwidth = bytesPerSecond === undefined ? 0 : (chunk.length * 1_000) / bytesPerSecond
     const due = Math.max(performance.now() + delayMillis / 2, last) + bandwidth
-    if (this.queue.length === 0 && delayMillis === 0 && bandwidth === 0 && faults.stall !== true) return this.write(chunk)
+    const straight = this.queue.length === 0 && delayMillis === 0 && bandwidth === 0 && faults.stall !== true
+    if (straight) return this.write(chunk)
     this.queue = [...this.queue, { due, chunk }]
     // What is on its way is bounded: the sender feels it.
     if (this.queue.length > 64) this.from.pause()

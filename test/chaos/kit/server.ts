@@ -78,9 +78,11 @@ const opened = (session: ServerHttp2Session) => {
   session.on("error", () => {})
   if (goawayAfter === undefined) return
   // GOAWAY(NO_ERROR) with the last stream: what is under way ends, and so does the connection after it.
-  session.on("stream", () => {
-    if (++calls === goawayAfter) session.close()
-  })
+  session.on("stream", (stream) =>
+    stream.on("close", () => {
+      if (++calls === goawayAfter) session.close()
+    })
+  )
 }
 
 const connected = (socket: Socket) => {

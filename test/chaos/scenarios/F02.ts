@@ -30,7 +30,11 @@ export const F02: Scenario = {
       const outage = ledger.between(killedAt - deadlineMillis, readyAt)
       return verdict(ledger, outage.failed, [
         { what: "ready after, s", value: ready ? (readyAt - restartedAt) / 1_000 : Infinity, most: 10 },
-        { what: "first answer after, s", value: ((ledger.firstOk(restartedAt) ?? Infinity) - restartedAt) / 1_000, most: 10 },
+        {
+          what: "first answer after, s",
+          value: ((ledger.firstOk(restartedAt) ?? Infinity) - restartedAt) / 1_000,
+          most: 10
+        },
         { what: "waiters left", value: snapshot.waiting, most: 0 },
         byDeadline(ledger, deadlineMillis)
       ])

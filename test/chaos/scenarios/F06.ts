@@ -10,16 +10,27 @@ export const F06: Scenario = {
   quick: true,
   play: (stage) =>
     Effect.gen(function* () {
-      const server = yield* Servers.start({ goawayAfter: 1, delayMillis: 5 })
-      const client = yield* Clients.start(stage, { target: Servers.targetOf([server]), options: { retry: false } })
+      const server = yield* Servers.start({ goawayAfter: 1 })
+      const client = yield* Clients.start(stage, { target: Servers.targetOf([server]) })
       yield* client.ready(1)
-      yield* client.load({ method: "put", concurrency: 1 })
-      yield* Effect.sleep(3_000 * stage.scale)
-      const ledger = yield* client.finish()
+      // Of different lengths, so that some are in flight whenever one ends.
+      const kinds = [3, 17, 40, 61]
+      yield* Effect.forEach(kinds, (delayMillis) =>
+        client.load({ name: `${delayMillis} ms`, method: "put", concurrency: 2, delayMillis })
+      )
+      yield* Effect.sleep(4_000 * stage.scale)
+      const ledgers = yield* Effect.forEach(kinds, (delayMillis) => client.finish(`${delayMillis} ms`))
       const { accepted, started } = yield* server.count
-      return verdict(ledger, 0, [
-        { what: "calls that the server saw per call", value: started / ledger.calls, most: 1 },
-        { what: "connections per call", value: accepted / (ledger.calls + 1), least: 0.9, most: 1.1 }
-      ])
+      const calls = ledgers.reduce((n, ledger) => n + ledger.calls, 0)
+      const lost = client.events.flatMap(({ event }) => (event._tag === "Disconnected" ? [event.inFlight] : []))
+      return {
+        ...verdict(ledgers[0]!, 0, [
+          { what: "calls that the server saw, per call", value: started / calls, most: 1 },
+          { what: "connections", value: accepted, least: 20, most: lost.length + 1 },
+          { what: "calls in flight at a GOAWAY", value: lost.reduce((n, inFlight) => n + inFlight, 0), least: 20 }
+        ]),
+        calls,
+        failed: ledgers.reduce((n, ledger) => n + ledger.failed, 0)
+      }
     })
 }

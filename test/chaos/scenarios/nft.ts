@@ -42,7 +42,11 @@ export const nft: Scenario = {
       const after = ledger.between(cutAt)
       return verdict(ledger, after.between(0, cutAt + 2_000).failed, [
         { what: "flows cut", value: flows, least: 1 },
-        { what: "first call to succeed again began after, s", value: ((ledger.firstOk(cutAt) ?? Infinity) - cutAt) / 1_000, most: 2 },
+        {
+          what: "first call to succeed again began after, s",
+          value: ((ledger.firstOk(cutAt) ?? Infinity) - cutAt) / 1_000,
+          most: 2
+        },
         { what: "last call to fail began after, s", value: Math.max(0, (ledger.lastFailed - cutAt) / 1_000), most: 2 },
         { what: "connections opened", value: client.count("Connected"), least: 2, most: 3 },
         byDeadline(ledger, deadlineMillis)
@@ -61,7 +65,11 @@ export const nftOff: Scenario = {
       const late = ledger.between(cutAt + 2_000)
       return verdict(ledger, ledger.calls, [
         { what: "flows cut", value: flows, least: 1 },
-        { what: "% of the calls begun 2 s later that fail", value: (100 * late.failed) / Math.max(1, late.calls), least: 50 }
+        {
+          what: "% of the calls begun 2 s later that fail",
+          value: (100 * late.failed) / Math.max(1, late.calls),
+          least: 50
+        }
       ])
     })
 }
