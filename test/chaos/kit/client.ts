@@ -19,6 +19,7 @@ import {
   type ClientConfig,
   type Ending,
   type FromClient,
+  interrupted,
   type Left,
   type LoadConfig,
   type ToClient,
@@ -98,6 +99,7 @@ const endingOf = (exit: Exit.Exit<{ readonly server: string }, unknown>): Ending
   Exit.isSuccess(exit) ? { ok: true, text: exit.value.server, attempts: 0 } : failureOf(exit.cause)
 
 const failureOf = (cause: Cause.Cause<unknown>): Ending => {
+  if (Cause.hasInterruptsOnly(cause)) return { ok: false, text: interrupted, attempts: 0 }
   const error = Cause.squash(cause) as {
     readonly _tag?: string
     readonly reason?: { readonly _tag: string; readonly by?: string; readonly phase?: string }
@@ -126,7 +128,11 @@ const program = Effect.gen(function* () {
       method === "echo" ? echo(request, callOptions) : put({ id: "", delayMillis, failCode: 0 }, callOptions)
     )
     const bounded = effectTimeoutMillis === undefined ? call : Effect.timeout(call, effectTimeoutMillis)
-    return (end) => void run(bounded).addObserver((exit) => end(endingOf(exit)))
+    return (end) => {
+      const fiber = run(bounded)
+      fiber.addObserver((exit) => end(endingOf(exit)))
+      return () => fiber.interruptUnsafe()
+    }
   }
 
   const loads = new Map<string, Load>()

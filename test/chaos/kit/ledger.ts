@@ -1,7 +1,7 @@
 /** What a load came to, and any part of it by when calls were due. */
-import type { Columns, Ending } from "./messages.ts"
+import { type Columns, type Ending, interrupted } from "./messages.ts"
 
-/** Some of the calls of a load. */
+/** Some of the calls of a load; those that it abandoned are left out. */
 export class Ledger {
   /** The longest stall of the client's own event loop: what ends late by that much was not late. */
   readonly lagMillis: number
@@ -10,9 +10,10 @@ export class Ledger {
   private readonly columns: Columns
   private readonly indices: ReadonlyArray<number>
 
-  constructor(columns: Columns, indices: ReadonlyArray<number> = columns.due.map((_, i) => i)) {
+  constructor(columns: Columns, indices?: ReadonlyArray<number>) {
     this.columns = columns
-    this.indices = indices
+    this.indices =
+      indices ?? columns.due.map((_, i) => i).filter((i) => columns.endings[columns.ending[i]!]?.text !== interrupted)
     this.lagMillis = columns.lagMillis
     this.lagP99 = columns.lagP99
   }

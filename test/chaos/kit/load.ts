@@ -5,8 +5,8 @@
  */
 import { type Columns, type Ending, type LoadConfig, wallMillis } from "./messages.ts"
 
-/** Starts one call, and says once how it ended. */
-export type Call = (end: (ending: Ending) => void) => void
+/** Starts one call, and says once how it ended. The result interrupts it. */
+export type Call = (end: (ending: Ending) => void) => () => void
 
 /** Calls that have not ended so long after the load did never will. */
 const patienceMillis = 30_000
@@ -17,7 +17,7 @@ export class Load {
   private readonly ending: Array<number> = []
   private readonly endings: Array<Ending> = []
   private readonly kinds = new Map<string, number>()
-  private readonly open = new Set<number>()
+  private readonly open = new Map<number, () => void>()
   private readonly call: Call
   private readonly config: LoadConfig
   private timer: NodeJS.Timeout | undefined
@@ -39,13 +39,14 @@ export class Load {
     const finish = () => {
       clearTimeout(impatient)
       this.settled = undefined
-      for (const index of this.open) this.note(index, { ok: false, text: "never ended", attempts: 0 })
+      for (const index of this.open.keys()) this.note(index, { ok: false, text: "never ended", attempts: 0 })
       const { due, ending, endings, millis } = this
       done({ due, millis, ending, endings })
     }
     const impatient = setTimeout(finish, patienceMillis)
-    if (this.open.size === 0) finish()
-    else this.settled = finish
+    if (this.open.size === 0) return finish()
+    this.settled = finish
+    if (this.config.abandon === true) for (const interrupt of this.open.values()) interrupt()
   }
 
   private get over(): boolean {
@@ -72,14 +73,16 @@ export class Load {
     this.due.push(due)
     this.millis.push(-1)
     this.ending.push(-1)
-    this.open.add(index)
-    this.call((ending) => {
-      if (!this.open.delete(index)) return
+    let over = false
+    const interrupt = this.call((ending) => {
+      over = true
+      this.open.delete(index)
       this.note(index, ending)
       // In a turn of its own: a call may have failed before it returned.
       if (next !== undefined) setImmediate(next)
       if (this.open.size === 0) this.settled?.()
     })
+    if (!over) this.open.set(index, interrupt)
   }
 
   private note(index: number, ending: Ending): void {

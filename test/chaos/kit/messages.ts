@@ -90,6 +90,8 @@ export interface LoadConfig {
   readonly spreadMillis?: number | undefined
   /** Ends by itself after so many calls. */
   readonly calls?: number | undefined
+  /** Calls that are open when the load is stopped are interrupted: they end as "interrupted". */
+  readonly abandon?: boolean | undefined
   /** `echo` is idempotent, `put` is not. */
   readonly method: "echo" | "put"
   /** The deadline; default: the client's. */
@@ -122,6 +124,9 @@ export interface Columns {
   readonly lagMillis: number
   readonly lagP99: number
 }
+
+/** How calls end that a load has abandoned. */
+export const interrupted = "interrupted"
 
 /** `ok`: `text` names the server. Otherwise it is the kind of failure. */
 export interface Ending {

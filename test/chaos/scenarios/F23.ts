@@ -22,7 +22,12 @@ export const F23: Scenario = {
           const peer = yield* Peers.start("go", { MaxStreams: limit, DelayMillis: handlerMillis })
           const client = yield* Clients.start(stage, { target: targetOf([peer]) })
           yield* client.ready(1)
-          yield* client.load({ concurrency: callers, spreadMillis: handlerMillis, timeoutMillis: "none" })
+          yield* client.load({
+            concurrency: callers,
+            spreadMillis: handlerMillis,
+            timeoutMillis: "none",
+            abandon: true
+          })
           yield* Effect.sleep(1_000 + 2 * handlerMillis)
           const since = yield* Clients.now
           let unseen = 0
