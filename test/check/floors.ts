@@ -5,7 +5,7 @@
  */
 export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
   core: [
-    "OptionsError Pulse Task Time",
+    "Bindings Hash OptionsError Pressure Pulse Task Time",
     "ConnectError Connectivity Demand DrainReport Endpoint Outcome",
     "Event Health HealthStats Lease Session Snapshot Watch",
     "Borrow Connector EndpointSet EventLog Upstream",
@@ -18,9 +18,9 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "Member Pool",
     "Policy Ring Weights",
     "Turns",
-    "ClusterOptions LeastRequest PeakEwma PickFirst RingHash RoundRobin Tier WeightedRoundRobin Zone",
+    "Affinity ClusterOptions LeastRequest PeakEwma PickFirst RingHash RoundRobin Tier WeightedRoundRobin Zone",
     "Balancer WaitQueue",
-    "Bracket Ready Silence",
+    "Bracket Ready Rotation Silence",
     "Members",
     "Drain",
     "Cluster",

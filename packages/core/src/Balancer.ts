@@ -6,6 +6,7 @@
  * than half of the Ready members are usable, all of them are used. What is left out gets a trial now and then, so that
  * nobody stays out for longer than he must.
  */
+import { Affinities } from "./Affinity.ts"
 import type { Connectivity } from "./Connectivity.ts"
 import type { Demand } from "./Demand.ts"
 import { type Endpoint, makeUnsafe } from "./Endpoint.ts"
@@ -97,6 +98,7 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   private readonly due: Array<Member<C, E>> = []
   private picks = 0
   private trials = 0
+  private readonly affinities = new Affinities<C, E>()
   private readonly options: BalancerOptions<C, E>
 
   constructor(options: BalancerOptions<C, E>) {
@@ -157,6 +159,11 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   lease(demand: Demand): Lease<C> | Refusal<E> {
     if (this.idle.length > 0) this.wakeIdle(demand)
     const { picker } = this
+    if (demand.affinity !== undefined) {
+      const { members, options, picked } = this
+      const out = this.affinities.lease(demand, members, picked, options.policy.hashes === true, options.now())
+      if (out !== undefined) return out
+    }
     if (picker === undefined) return this.refuse()
     this.picks++
     if (this.due.length > 0) {
@@ -214,6 +221,16 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   /** Ready members that are neither silent nor failing. */
   usable(): Array<Member<C, E>> {
     return this.members.filter((m) => m.upstream.connectivity() === "Ready" && !m.failing && !m.upstream.penalised())
+  }
+
+  /** Forgets a hard affinity. Answers whether there was one. */
+  unbind(key: string): boolean {
+    return this.affinities.unbind(key)
+  }
+
+  /** What it is connected to has been exchanged: a clean sheet. */
+  forgive(upstream: Upstream<C, E>): void {
+    this.members.find((member) => member.upstream === upstream)?.reset()
   }
 
   /** Looks for members that deserve a trial. Called every so often while there is traffic. */

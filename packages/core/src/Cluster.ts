@@ -5,7 +5,6 @@
  * permit for it. Closing its scope drains it; nothing is left afterwards, no socket, timer, fiber or listener.
  */
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
@@ -36,6 +35,7 @@ import { Pulse } from "./Pulse.ts"
 import * as Race from "./Race.ts"
 import * as Ready from "./Ready.ts"
 import type { Resolver } from "./Resolver.ts"
+import * as Rotation from "./Rotation.ts"
 import { Silence } from "./Silence.ts"
 import { monotonicMillis } from "./Time.ts"
 import type { Snapshot } from "./Upstream.ts"
@@ -76,6 +76,8 @@ export interface Cluster<out C, out E> extends Pipeable {
   /** Refuses new borrows at once, fails the queued ones, lets the rest finish, then closes. Scope close does this too. */
   readonly drain: Effect.Effect<DrainReport>
   readonly snapshot: Effect.Effect<ClusterSnapshot>
+  /** Ends a hard affinity: the next borrow of the key is bound anew. Answers whether there was one. */
+  readonly unbind: (key: string) => Effect.Effect<boolean>
   /** How many wait now. For gauges: read when scraped. */
   readonly waitingUnsafe: () => number
   /** From now on. A reader that falls behind by more than 1,024 loses the oldest; the gap in `seq` says how many. */
@@ -83,7 +85,7 @@ export interface Cluster<out C, out E> extends Pipeable {
 }
 
 /** How often a pool is asked whether it needs all of its connections. */
-const shrinkEvery = Duration.minutes(1)
+const shrinkEveryMillis = 60_000
 
 /**
  * Makes a cluster and dials the minimum. Fails with an `OptionsError` before anything is dialled.
@@ -142,6 +144,7 @@ export const make = Effect.fnUntraced(function* <C>(
     target,
     pool: {
       ...checked,
+      lifetime: () => Rotation.lifetime(checked.maxAgeMillis, random.nextDoubleUnsafe),
       connector: Race.addresses(options.connector),
       reconnect: options.reconnect ?? Backoff.connection,
       methods,
@@ -151,6 +154,7 @@ export const make = Effect.fnUntraced(function* <C>(
       health: healthChecks(options, { now, publish, run }),
       nextId: () => ++connections
     },
+    l4: checked.l4,
     balancer,
     silence,
     publish,
@@ -173,6 +177,7 @@ export const make = Effect.fnUntraced(function* <C>(
     // Who waits will be granted without a new borrow that would start it again.
     busy: () => queue.waiting > 0 || members.load() > 0 || silence?.busy() === true,
     tick: (at, deafMillis) => {
+      members.tick(at)
       silence?.tick(at, deafMillis)
       balancer.tick(at)
     }
@@ -190,16 +195,10 @@ export const make = Effect.fnUntraced(function* <C>(
     connections: () => members.pools.reduce((n, pool) => n + pool.connections().length, 0),
     health: stats
   })
-  run(
-    Effect.forever(
-      Effect.andThen(
-        Effect.sleep(shrinkEvery),
-        Effect.sync(() => {
-          for (const pool of members.pools) pool.shrink()
-        })
-      )
-    )
-  )
+  const every = (millis: number, act: () => void) =>
+    run(Effect.forever(Effect.andThen(Effect.sleep(millis), Effect.sync(act))))
+  every(shrinkEveryMillis, () => members.shrink())
+  if (checked.maxAgeMillis < Infinity) every(Rotation.everyMillis(checked.maxAgeMillis), () => members.tick(now()))
   if (fixed !== undefined) members.fix(fixed)
   else {
     const watch = yield* (options.endpoints as Resolver).open
@@ -213,6 +212,7 @@ export const make = Effect.fnUntraced(function* <C>(
     awaitReady: (count = 1) => Ready.awaitReady(balancer, target, count, fixed?.length),
     drain,
     snapshot: Effect.sync(() => ({ target, waiting: queue.waiting, health: stats(), root: balancer.snapshot() })),
+    unbind: (key) => Effect.sync(() => members.unbind(key)),
     waitingUnsafe: () => queue.waiting,
     events: log.stream,
     pipe() {

@@ -29,10 +29,21 @@ export interface ClusterOptions<C> {
   readonly policy?: Policy | undefined
   /** How an endpoint that was not Ready before begins; `false`, the default: with its whole share. */
   readonly slowStart?: SlowStart.SlowStartOptions | false | undefined
-  /** Connections per endpoint that are kept; 0 to 100, default 1. With 0 the first borrow dials. */
+  /** Connections per endpoint that are kept; 0 to 100, default 1, with `l4` 6. With 0 the first borrow dials. */
   readonly min?: number | undefined
-  /** Connections per endpoint at most; 1 to 100 and at least `min`, default 4 or, if that is more, `min`. */
+  /** Connections per endpoint at most; 1 to 100 and at least `min`. Default 4, with `l4` 12, or, if that is more, `min`. */
   readonly max?: number | undefined
+  /**
+   * How long a connection is used until another one takes its place, which is Ready before this one drains; ±10 %. 100 ms to
+   * 24 days, or `Infinity`. Default 30 minutes (HikariCP), with `l4` 2 minutes.
+   */
+  readonly maxAge?: Duration.Input | undefined
+  /**
+   * Each address has many servers behind it: a load balancer of layer 4, or a virtual IP. Connections are then picked and judged
+   * one by one, there are more of them, and they live shorter, so that load spreads, a sick server is left and a new one is
+   * found. Default `false`.
+   */
+  readonly l4?: boolean | undefined
   /** Borrows per connection at most, beside the limit of the session; 1 to 1,000,000, default none. */
   readonly maxStreams?: number | undefined
   /** Per attempt; 1 ms to 24 days, default 20 s (connection-backoff.md). */
@@ -60,13 +71,9 @@ export const check = <C>(options: ClusterOptions<C>) =>
   Effect.try({
     try: () => {
       const issues = new Issues()
-      const {
-        endpoints,
-        max = Math.min(100, Math.max(4, options.min ?? 1)),
-        maxStreams = Infinity,
-        maxWaiters = 1_000,
-        min = 1
-      } = options
+      const { endpoints, l4 = false, maxStreams = Infinity, maxWaiters = 1_000 } = options
+      const { maxAge = l4 ? "2 minutes" : "30 minutes", min = l4 ? 6 : 1 } = options
+      const { max = Math.min(100, Math.max(l4 ? 12 : 4, min)) } = options
       const millis = (path: string, input: Duration.Input, min: number) => {
         let value = NaN
         try {
@@ -84,7 +91,8 @@ export const check = <C>(options: ClusterOptions<C>) =>
           `an integer from ${least} to ${most}`,
           value
         )
-      const possible = [count("min", min, 0, 100), count("max", max, 1, 100)]
+      issues.check(typeof l4 === "boolean", "l4", "true or false", l4)
+      const possible = [count("min", min, l4 ? 1 : 0, 100), count("max", max, 1, 100)]
       if (!possible.includes(false)) issues.check(max >= min, "max", "at least `min`", max)
       if (maxStreams !== Infinity) count("maxStreams", maxStreams, 1, 1_000_000)
       count("maxWaiters", maxWaiters, 0, 1_000_000)
@@ -105,8 +113,11 @@ export const check = <C>(options: ClusterOptions<C>) =>
       const check = "Health.poll(…), Health.make({ … }) or false"
       issues.check(health === false || isHealth(health), "health", check, health)
       const slowStart = options.slowStart ? SlowStart.check(options.slowStart, issues, "slowStart") : undefined
+      const endless = maxAge === Infinity || maxAge === "Infinity"
+      const maxAgeMillis = endless ? Infinity : millis("maxAge", maxAge, 100)
       issues.throwIfAny()
-      return { slowStart, min, max, maxStreams, maxWaiters, connectTimeout, maxWaitMillis, drain, silenceMillis }
+      const connections = { l4, maxAgeMillis, min, max, maxStreams, connectTimeout }
+      return { ...connections, slowStart, maxWaiters, maxWaitMillis, drain, silenceMillis }
     },
     catch: (e) => e as OptionsError
   })

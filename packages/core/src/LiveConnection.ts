@@ -12,6 +12,10 @@ import { Full, type Lease, type LeaseObserver, type LoadReport, type Refusal } f
 import type { Outcome } from "./Outcome.ts"
 import type { Session } from "./Session.ts"
 
+/** So many cancelled borrows, within so long, and the connection is exchanged. */
+const maxCancels = 500
+const cancelsWithinMillis = 10_000
+
 /** Who is told what happens on a connection. */
 export interface LiveOwner<C> {
   /** A permit came back, maybe with the news that the connection is broken, and every observer knows. */
@@ -39,6 +43,8 @@ export interface LiveOptions<C> {
   readonly methods: MethodEstimates
   /** The configured limit of borrows, if any. */
   readonly maxStreams: number
+  /** For how many milliseconds it is to be used; default: until it ends. */
+  readonly lifetime?: () => number
   readonly now: () => number
 }
 
@@ -71,6 +77,10 @@ export class LiveConnection<C> {
   gate: Gate | undefined = undefined
   /** Its peer allows no borrow at all, as it said last. */
   barred = false
+  /** When it is to be exchanged for another one. */
+  expiresAt: number
+  /** So many borrows were cancelled on it in a short time that its peer may take offence. */
+  cancelledMany = false
   /** When it was put aside for silence. */
   quarantinedAt: number | undefined = undefined
   /** Although it is put aside, its endpoint is known to be alive: what is slow there is the handler. */
@@ -85,6 +95,8 @@ export class LiveConnection<C> {
   private newest: LiveLease<C> | undefined = undefined
   private repliedAt: number
   readonly owner: LiveOwner<C>
+  private cancels = 0
+  private cancelsSince = -Infinity
   private readonly methods: MethodEstimates
   private readonly maxStreams: number
 
@@ -99,6 +111,7 @@ export class LiveConnection<C> {
     this.maxStreams = options.maxStreams
     this.now = options.now
     this.openedAt = options.now()
+    this.expiresAt = this.openedAt + (options.lifetime?.() ?? Infinity)
     this.repliedAt = this.openedAt
   }
 
@@ -156,9 +169,20 @@ export class LiveConnection<C> {
       return
     }
     if (method !== undefined && outcome !== "Broken") this.givenUp(method, lease, now)
-    if (outcome === "Neutral") return
+    if (outcome === "Neutral") return this.countCancel(now)
     this.failed++
     if (outcome === "Broken") this.lending = false
+  }
+
+  /** Servers cut connections on which calls are cancelled in quick succession (CVE-2023-44487): Node at a thousand. */
+  private countCancel(now: number): void {
+    if (now - this.cancelsSince > cancelsWithinMillis) {
+      this.cancelsSince = now
+      this.cancels = 0
+    }
+    if (++this.cancels < maxCancels) return
+    this.cancelledMany = true
+    this.expiresAt = now
   }
 
   private givenUp(method: string, { demand, startedAt }: LiveLease<C>, now: number): void {

@@ -7,6 +7,7 @@
 import type { Demand } from "./Demand.ts"
 import type { Endpoint } from "./Endpoint.ts"
 import { Estimate } from "./Estimate.ts"
+import { fnv1a } from "./Hash.ts"
 import type { Lease, LeaseObserver, LoadReport, Refusal } from "./Lease.ts"
 import type { Outcome } from "./Outcome.ts"
 import { factor, type SlowStart } from "./SlowStart.ts"
@@ -55,6 +56,8 @@ const unknownCost = 1e9
 export class Member<C, E> implements LeaseObserver {
   readonly upstream: Upstream<C, E>
   readonly name: string
+  /** Of the name: for policies that spread by keys. */
+  readonly hash: number
   /** As the resolver said last. */
   endpoint: Endpoint
   /** Neither Ready nor failed so far: a later tier waits for it. */
@@ -90,6 +93,7 @@ export class Member<C, E> implements LeaseObserver {
     this.upstream = upstream
     this.endpoint = endpoint
     this.name = upstream.snapshot().name
+    this.hash = fnv1a(this.name)
     this.onFailing = onFailing
     this.slowStart = slowStart
   }

@@ -6,9 +6,11 @@
 import type { Balancer, Candidate } from "./Balancer.ts"
 import { ConnectError } from "./ConnectError.ts"
 import { type Endpoint, name } from "./Endpoint.ts"
-import type { Event } from "./Event.ts"
+import type { CloseReason, Event } from "./Event.ts"
 import { Pool, type PoolOptions } from "./Pool.ts"
+import { pressure } from "./Pressure.ts"
 import type { Update } from "./Resolver.ts"
+import * as Rotation from "./Rotation.ts"
 import type { Silence } from "./Silence.ts"
 
 /** What members need. */
@@ -16,6 +18,8 @@ export interface MembersOptions<C> {
   /** The cluster, in errors. */
   readonly target: string
   readonly pool: PoolOptions<C>
+  /** Each connection is a member of its own, and `pool` says how many of them an endpoint has. */
+  readonly l4: boolean
   readonly balancer: Balancer<C, ConnectError>
   readonly silence: Silence<C, ConnectError> | undefined
   readonly publish: (event: Event) => void
@@ -23,12 +27,23 @@ export interface MembersOptions<C> {
   readonly answered: (error: ConnectError) => void
 }
 
+/** One endpoint: one pool, or one for each connection. */
+interface Group<C> {
+  readonly endpoint: Endpoint
+  readonly pools: ReadonlyArray<Pool<C>>
+}
+
+/** A connection that leads to trouble is exchanged at most once in this time. */
+const exchangeEveryMillis = 10_000
+
 /** The endpoints of a cluster as pools. */
 export class Members<C> {
   pools: ReadonlyArray<Pool<C>> = []
   /** Left, with borrows in flight. */
   private leaving: ReadonlyArray<Pool<C>> = []
-  private byKey = new Map<string, Pool<C>>()
+  private groups = new Map<string, Group<C>>()
+  private exchangedAt = new WeakMap<Pool<C>, number>()
+  private peak = 0
   private stopped = false
   private readonly options: MembersOptions<C>
 
@@ -67,10 +82,44 @@ export class Members<C> {
     return n
   }
 
+  /** Exchanges connections that are due, and those that lead to trouble; opens more where they are members. */
+  tick(now: number): void {
+    for (const pool of this.pools) Rotation.due(pool, now)
+    if (!this.options.l4 && this.pools.length !== 1) return
+    this.exchange(now)
+    if (this.options.l4) this.grow()
+  }
+
+  /** Gives back connections that nobody needs. Called every minute. */
+  shrink(): void {
+    if (!this.options.l4) {
+      for (const pool of this.pools) pool.shrink()
+      return
+    }
+    const { max, min } = this.options.pool
+    const { peak } = this
+    this.peak = this.load()
+    for (const [key, { endpoint, pools }] of this.groups) {
+      if (pools.length <= min || pools.length > max) continue
+      const last = pools.at(-1)!
+      const rest = pools.slice(0, -1)
+      if (peak >= capacity(rest) * pressure * 0.75) continue
+      this.groups.set(key, { endpoint, pools: rest })
+      this.dismiss([last], "Surplus")
+      this.told()
+    }
+  }
+
   /** No new borrow, dial or endpoint from here on; for the end of the cluster. */
   stop(): void {
     this.stopped = true
     for (const pool of this.pools) pool.stop("Drain")
+  }
+
+  /** Forgets a hard affinity. Answers whether there was one. */
+  unbind(key: string): boolean {
+    for (const pool of this.pools) pool.unbind(key)
+    return this.options.balancer.unbind(key)
   }
 
   private noEndpoints(): ConnectError {
@@ -79,49 +128,108 @@ export class Members<C> {
 
   private change(endpoints: ReadonlyArray<Endpoint>, error: ConnectError, publish: (event: Event) => void): void {
     if (this.stopped) return
-    const { balancer, silence } = this.options
-    const before = this.byKey
-    const added: Array<Pool<C>> = []
     this.options.answered(error)
-    this.byKey = new Map()
-    const candidates: Array<Candidate<C, ConnectError>> = []
+    const before = this.groups
+    const added: Array<Group<C>> = []
+    this.groups = new Map()
     for (const endpoint of endpoints) {
       const key = keyOf(endpoint)
       // Listed twice: the first one counts.
-      if (this.byKey.has(key)) continue
-      let pool = before.get(key)
-      if (pool === undefined) {
-        pool = new Pool<C>(endpoint, this.options.pool)
-        added.push(pool)
-      }
-      this.byKey.set(key, pool)
-      candidates.push({ upstream: pool, endpoint })
+      if (this.groups.has(key)) continue
+      const known = before.get(key)
+      const pools = known?.pools ?? this.create(endpoint)
+      const group = { endpoint, pools }
+      if (known === undefined) added.push(group)
+      this.groups.set(key, group)
     }
-    const removed = [...before].flatMap(([key, pool]) => (this.byKey.has(key) ? [] : [pool]))
-    this.pools = candidates.map(({ upstream }) => upstream as Pool<C>)
-    silence?.follow(this.pools)
+    const removed = [...before].flatMap(([key, group]) => (this.groups.has(key) ? [] : [group]))
     if (added.length > 0 || removed.length > 0) {
       publish({ _tag: "Resolved", added: names(added), removed: names(removed) })
     }
     // Before anybody is told, so that who waits finds them dialling, and nobody finds those that are gone.
-    for (const pool of added) pool.start()
-    balancer.update(candidates)
-    this.leaving = [...this.leaving, ...removed].filter((pool) => {
-      pool.stop("Removed")
-      return pool.load() > 0
-    })
-    // Whoever waits for the end of all borrows listens to the balancer, which has forgotten them.
-    for (const pool of removed) pool.subscribe(() => this.returned(pool))
+    for (const { pools } of added) for (const pool of pools) pool.start()
+    this.told()
+    this.dismiss(
+      removed.flatMap(({ pools }) => pools),
+      "Removed"
+    )
   }
 
-  private returned(pool: Pool<C>): void {
-    if (pool.load() > 0) return
-    this.leaving = this.leaving.filter((other) => other !== pool)
-    this.options.balancer.changed()
+  private create(endpoint: Endpoint): ReadonlyArray<Pool<C>> {
+    const { l4, pool } = this.options
+    return l4 ? Array.from({ length: pool.min }, (_, i) => this.single(endpoint, i)) : [new Pool<C>(endpoint, pool)]
+  }
+
+  private single(endpoint: Endpoint, index: number): Pool<C> {
+    return new Pool<C>(endpoint, { ...this.options.pool, min: 1, max: 1, label: `${name(endpoint)}/${index + 1}` })
+  }
+
+  /** Tells the others who is there. */
+  private told(): void {
+    const { balancer, silence } = this.options
+    const candidates: Array<Candidate<C, ConnectError>> = []
+    const all: Array<Pool<C>> = []
+    for (const { endpoint, pools } of this.groups.values()) {
+      for (const pool of pools) {
+        candidates.push({ upstream: pool, endpoint })
+        all.push(pool)
+      }
+    }
+    this.pools = all
+    silence?.follow(all)
+    balancer.update(candidates)
+  }
+
+  private dismiss(pools: ReadonlyArray<Pool<C>>, why: CloseReason): void {
+    for (const pool of pools) {
+      pool.stop(why)
+      if (pool.load() === 0) continue
+      this.leaving = [...this.leaving, pool]
+      // Whoever waits for the end of all borrows listens to the balancer, which has forgotten this one.
+      pool.subscribe(() => {
+        if (pool.load() > 0) return
+        this.leaving = this.leaving.filter((other) => other !== pool)
+        this.options.balancer.changed()
+      })
+    }
+  }
+
+  /** Behind one address another connection may lead to another server, so the one that fails is exchanged. */
+  private exchange(now: number): void {
+    for (const member of this.options.balancer.members) {
+      if (!member.failing) continue
+      const pool = member.upstream as Pool<C>
+      if (now - (this.exchangedAt.get(pool) ?? -Infinity) < exchangeEveryMillis) continue
+      const old = pool.subchannels.find((s) => s.current !== undefined)
+      if (old === undefined) continue
+      this.exchangedAt.set(pool, now)
+      pool.exchanged = () => this.options.balancer.forgive(pool)
+      pool.rotate(old, "Ejected")
+    }
+  }
+
+  /** Where connections are members: one more when nine tenths of their permits are taken, one dial at a time. */
+  private grow(): void {
+    const { max } = this.options.pool
+    for (const [key, { endpoint, pools }] of this.groups) {
+      const load = pools.reduce((n, pool) => n + pool.load(), 0)
+      this.peak = Math.max(this.peak, load)
+      if (pools.length >= max || load < capacity(pools) * pressure) continue
+      if (!pools.every((pool) => pool.connectivity() === "Ready")) continue
+      const more = this.single(endpoint, pools.length)
+      this.groups.set(key, { endpoint, pools: [...pools, more] })
+      more.start()
+      this.told()
+    }
   }
 }
+
+/** Borrows at once, as far as their peers say. */
+const capacity = <C>(pools: ReadonlyArray<Pool<C>>): number =>
+  pools.reduce((n, pool) => pool.connections().reduce((m, live) => m + live.limit(), n), 0)
 
 /** Equal for endpoints that connections may go on serving. */
 const keyOf = (endpoint: Endpoint): string => JSON.stringify([endpoint.authority, [...endpoint.addresses].sort()])
 
-const names = <C>(pools: ReadonlyArray<Pool<C>>): ReadonlyArray<string> => pools.map((pool) => name(pool.endpoint))
+const names = <C>(groups: ReadonlyArray<Group<C>>): ReadonlyArray<string> =>
+  groups.map(({ endpoint }) => name(endpoint))

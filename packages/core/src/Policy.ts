@@ -17,6 +17,8 @@ export interface Picker<C, E> {
 export interface Policy {
   /** As snapshots show it. */
   readonly name: string
+  /** Whether its pickers see to soft affinities themselves; otherwise the balancer does, by rendezvous hashing. */
+  readonly hashes?: boolean
   /** `random` gives numbers from 0 up to, not including, 1. There is at least one member. */
   readonly picker: <C, E>(members: ReadonlyArray<Member<C, E>>, random: () => number) => Picker<C, E>
   /**

@@ -5,6 +5,7 @@
  * one more when nine tenths of its permits are taken, and gives one back after a minute in which it was not needed.
  * Within the pool, the connection with the fewest borrows lends.
  */
+import { Bindings } from "./Bindings.ts"
 import type { ConnectError } from "./ConnectError.ts"
 import { best, type Connectivity } from "./Connectivity.ts"
 import type { Demand } from "./Demand.ts"
@@ -12,12 +13,10 @@ import { type Endpoint, name } from "./Endpoint.ts"
 import type { CloseReason, DialReason } from "./Event.ts"
 import { Full, type Lease, Pending, type Refusal } from "./Lease.ts"
 import type { LiveConnection } from "./LiveConnection.ts"
+import { pressure } from "./Pressure.ts"
 import { Subchannel } from "./Subchannel.ts"
 import type { SubchannelOptions } from "./SubchannelOptions.ts"
 import { type Snapshot, UpstreamBase } from "./Upstream.ts"
-
-/** The share of its permits at which a pool opens one more connection. */
-const pressure = 0.9
 
 const none: ReadonlyArray<never> = []
 
@@ -25,8 +24,16 @@ const none: ReadonlyArray<never> = []
 export interface PoolOptions<C> extends SubchannelOptions<C> {
   /** Connections that are kept. With 0 the first borrow dials. */
   readonly min: number
-  /** Connections at most; one more while a silent one is being replaced. */
+  /** Connections at most; one more while one is being replaced. */
   readonly max: number
+  /** Its name, where that is not the endpoint's: it is one of many to that endpoint. */
+  readonly label?: string
+}
+
+/** A connection on its way out, and why. */
+interface Rotation<C> {
+  readonly old: Subchannel<C>
+  readonly why: CloseReason
 }
 
 /**
@@ -73,10 +80,15 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
   private peak = 0
   /** The subchannel that was opened beyond the maximum, to replace a silent one. */
   private extra: Subchannel<C> | undefined = undefined
+  /** Whom `extra` stands in for, when that one is not silent but is to go. */
+  private rotation: Rotation<C> | undefined = undefined
+  private bound: Bindings<LiveConnection<C>> | undefined = undefined
   private state: Connectivity = "Idle"
   private silent = false
   private barred = false
   private closed = false
+  /** Told when a connection that led to trouble has been exchanged. */
+  exchanged: (() => void) | undefined = undefined
   /** Gone from `subchannels`, with borrows in flight. */
   private retired: ReadonlyArray<Subchannel<C>> = none
   private readonly options: PoolOptions<C>
@@ -93,6 +105,11 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
   }
 
   lease(demand: Demand, now?: number): Lease<C> | Refusal<ConnectError> {
+    if (demand.affinity?.hard === true) return this.leaseBound(demand, demand.affinity.key, now)
+    return this.leaseEmptiest(demand, now)
+  }
+
+  private leaseEmptiest(demand: Demand, now: number | undefined): Lease<C> | Refusal<ConnectError> {
     const chosen = this.emptiest(this.silent)
     if (chosen === undefined) return this.refuse(demand)
     const lease = chosen.lease(demand, now)
@@ -100,6 +117,24 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     if (n < this.options.max && chosen.inFlight >= chosen.limit() * pressure) this.grow()
     if (n > this.options.min) this.peak = Math.max(this.peak, this.load())
     return lease
+  }
+  /** From the connection that the key is bound to; the first borrow binds it, for as long as that connection lends. */
+  private leaseBound(demand: Demand, key: string, now: number | undefined): Lease<C> | Refusal<ConnectError> {
+    const bound = this.bound?.get(key)
+    if (bound !== undefined && bound.lending) {
+      // One that is put aside may speak again, or is replaced.
+      return bound.quarantinedAt !== undefined && !this.silent ? Full : bound.lease(demand, now)
+    }
+    const out = this.leaseEmptiest(demand, now)
+    if (out._tag === "Lease") {
+      const live = this.subchannels.find((s) => s.current?.id === out.id)?.current
+      if (live !== undefined) (this.bound ??= new Bindings()).set(key, live)
+    }
+    return out
+  }
+  /** Forgets a hard affinity. */
+  unbind(key: string): void {
+    this.bound?.delete(key)
   }
   connectivity(): Connectivity {
     return this.state
@@ -125,7 +160,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
   snapshot(): Snapshot {
     return {
       kind: "pool",
-      name: name(this.endpoint),
+      name: this.options.label ?? name(this.endpoint),
       connectivity: this.state,
       inFlight: this.load(),
       details: { connections: this.connections().length, min: this.options.min, max: this.options.max },
@@ -145,6 +180,16 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     return this.subchannels.reduce((a, s) => Math.max(a, s.connectMillis ?? 0), 0)
   }
 
+  /** One of many to its endpoint goes by its connection: what failed there may not fail elsewhere. */
+  avoidName(): string | undefined {
+    return this.options.label === undefined ? undefined : this.subchannels[0]?.current?.id
+  }
+
+  /** Whether there are more connections than are kept. */
+  get spare(): boolean {
+    return this.subchannels.length > this.options.min
+  }
+
   /** Whether a replacement is open, or being dialled, beside the connection that it stands in for. */
   get replacing(): boolean {
     return this.extra !== undefined
@@ -152,11 +197,32 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
 
   /** Opens one connection beyond the maximum, to stand in for a silent one. */
   replace(): Subchannel<C> | undefined {
-    if (this.closed || this.extra !== undefined) return undefined
+    if (this.closed) return undefined
+    if (this.rotation !== undefined) {
+      // One is on its way already, for another reason.
+      this.rotation = undefined
+      return this.extra
+    }
+    if (this.extra !== undefined) return undefined
     const known = this.connectMillis()
     this.extra = this.add("Replace")
     this.extra.connectMillis = known
     return this.extra
+  }
+
+  /**
+   * Exchanges a connection: dials another one beyond the maximum if need be, and gives this one up when that is Ready. Not
+   * while another exchange is under way.
+   */
+  rotate(old: Subchannel<C>, why: CloseReason): void {
+    if (this.closed || this.extra !== undefined) return
+    const known = this.connectMillis()
+    this.rotation = { old, why }
+    const extra = this.add("Rotate")
+    // It may have been Ready at once.
+    if (this.rotation === undefined) return
+    this.extra = extra
+    extra.connectMillis = known
   }
 
   /** Gives up a subchannel: it lends and dials no more, and closes after its last borrow. */
@@ -166,6 +232,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     this.retired = [...this.retired, subchannel]
     // Whichever of the two goes, the pool is back within its maximum.
     this.extra = undefined
+    this.rotation = undefined
     subchannel.retire(why)
     this.forgetRetired()
     while (!this.closed && this.subchannels.length < this.options.min) this.add("Min")
@@ -267,6 +334,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
         last = now
         barred = nowBarred
         this.update()
+        if (now === "Ready") this.rotated(subchannel)
       } else {
         if (now === "Shutdown") this.forgetRetired()
         this.changed()
@@ -275,6 +343,14 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     this.update()
     subchannel.start()
     return subchannel
+  }
+
+  private rotated(fresh: Subchannel<C>): void {
+    const { rotation } = this
+    if (rotation === undefined || fresh === rotation.old) return
+    if (this.extra !== undefined && fresh !== this.extra) return
+    this.remove(rotation.old, rotation.why)
+    if (rotation.why === "Ejected") this.exchanged?.()
   }
 
   private forgetRetired(): void {

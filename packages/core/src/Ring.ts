@@ -4,6 +4,7 @@
  * A member has its places on the ring by its name and weight alone, so that another one that comes or goes moves no keys
  * but its own. Only when the ring would become too large or too small do all members get fewer or more places.
  */
+import { fnv1a, mix } from "./Hash.ts"
 import type { Member } from "./Member.ts"
 
 /** Places per unit of weight are a power of this, so that their number seldom changes. */
@@ -18,20 +19,8 @@ export interface Ring {
   readonly owners: Uint32Array
 }
 
-/** Spreads the bits of a number (the finalizer of MurmurHash3). */
-const mix = (x: number): number => {
-  let h = x | 0
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
-  return (h ^ (h >>> 16)) >>> 0
-}
-
-/** 32 bits of a text (FNV-1a, mixed). The same on every machine. */
-export const hash = (text: string): number => {
-  let h = 0x811c9dc5
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193)
-  return mix(h)
-}
+/** 32 bits of a text. The same on every machine. */
+export const hash = (text: string): number => mix(fnv1a(text))
 
 /** 32 bits that have nothing to do with these. */
 export const rehash = (bits: number): number => mix(bits ^ 0x9e3779b9)
@@ -42,7 +31,7 @@ export const make = (members: ReadonlyArray<Member<unknown, unknown>>, maxSize: 
   // Hash and owner in one number, which sorts fast.
   const places: Array<number> = []
   members.forEach((member, owner) => {
-    const base = hash(member.name)
+    const base = mix(member.hash)
     const count = Math.max(1, Math.round(member.endpoint.weight * perWeight))
     for (let i = 0; i < count; i++) places.push(mix(base ^ mix(i + 1)) * members.length + owner)
   })

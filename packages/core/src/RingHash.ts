@@ -59,6 +59,7 @@ export const make = (options: RingHashOptions = {}): Policy => {
   issues.throwIfAny()
   return {
     name: "ring_hash",
+    hashes: true,
     trials: noTrials,
     picker: (members, random) => pickerOf(members, maxRingSize, random)
   }

@@ -231,7 +231,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   private dial(): Effect.Effect<void, ConnectError> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.gen({ self: this }, function* () {
-        const { connectTimeout, connector, maxStreams, methods, nextId, now } = this.options
+        const { connectTimeout, connector, nextId, now } = this.options
         const endpoint = this.endpoint
         const scope = yield* Scope.make()
         const reason = { _tag: "TimedOut", after: connectTimeout } as const
@@ -249,7 +249,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
         }
         const session = exit.value
         const id = `${name(endpoint)}#${nextId()}`
-        const live = new LiveConnection({ endpoint, id, session, scope, owner: this, methods, maxStreams, now })
+        const live = new LiveConnection({ ...this.options, endpoint, id, session, scope, owner: this })
         live.follow()
         this.ready(live, now() - this.startedAt)
         // It had ended before anybody listened.

@@ -19,6 +19,8 @@ export interface SubchannelOptions<C> {
   /** The configured limit of borrows per connection; `Infinity` for none. */
   readonly maxStreams: number
   readonly methods: MethodEstimates
+  /** For how many milliseconds the next connection is to be used; default: until it ends. */
+  readonly lifetime?: () => number
   readonly now: () => number
   readonly publish: (event: Event) => void
   /** Forks into the cluster's scope. */

@@ -40,7 +40,7 @@ export interface Upstream<out C, out E = never> extends Pipeable {
    * What a demand's `avoid` calls it, where that is not its name: one connection of many to one address goes by the id of the
    * connection.
    */
-  avoidName?(): string
+  avoidName?(): string | undefined
   /** Borrows in flight. Lower is preferred. */
   load(): number
   /** When the oldest borrow in flight that can be overdue began, in monotonic milliseconds; `Infinity` for none. */

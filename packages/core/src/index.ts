@@ -3,6 +3,7 @@
  */
 export * as Backoff from "./Backoff.ts"
 export * as Balancer from "./Balancer.ts"
+export * as Bindings from "./Bindings.ts"
 export * as Borrow from "./Borrow.ts"
 export * as Cluster from "./Cluster.ts"
 export * as ConnectError from "./ConnectError.ts"

@@ -34,6 +34,7 @@ export interface PartsOptions {
   readonly min?: number
   readonly max?: number
   readonly maxStreams?: number
+  readonly lifetime?: () => number
   readonly connectTimeout?: Duration.Input
   readonly reconnect?: Schedule.Schedule<unknown, ConnectError>
   readonly connect?: Connector<ScriptedSession>
@@ -60,6 +61,7 @@ export const parts = Effect.fnUntraced(function* (
       reconnect: options.reconnect ?? Backoff.connection,
       maxStreams: options.maxStreams ?? Infinity,
       methods: new MethodEstimates(),
+      ...(options.lifetime === undefined ? {} : { lifetime: options.lifetime }),
       now,
       publish: (event) =>
         recorder.publish({ seq: seq++, cluster: "test", monotonicMillis: now(), wallMillis: now(), event }),
