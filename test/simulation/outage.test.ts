@@ -88,8 +88,8 @@ describe("a total outage", () => {
   const times = { from: 5_000, to: 25_000, length: 35_000 }
   // What the servers do, and how soon after its end every call succeeds again.
   const kinds: ReadonlyArray<readonly [string, (address: string) => Faults.Fault, number]> = [
-    ["all servers answer Unavailable", (address) => Faults.failCalls(address), 0],
-    ["all servers refuse streams", Faults.refuseStreams, 0],
+    ["all servers answer Unavailable", (address) => Faults.failCalls(address), 10],
+    ["all servers refuse streams", Faults.refuseStreams, 10],
     ["all servers are frozen", Faults.freeze, 10],
     // The next dial may be so far away.
     ["all servers are gone", Faults.kill, 10_000]

@@ -49,7 +49,7 @@ export class Affinities<C, E> {
     if (bound !== undefined && bound.upstream.connectivity() === "Ready" && members.includes(bound)) {
       return bound.lease(demand, now)
     }
-    const chosen = emptiest(picked, demand)
+    const chosen = emptiest(fnv1a(key), picked, demand)
     if (chosen === undefined) return undefined
     const out = chosen.lease(demand, now)
     if (out._tag === "Lease") this.bound.set(key, chosen)
@@ -57,13 +57,25 @@ export class Affinities<C, E> {
   }
 }
 
-/** The one with the fewest borrows; one that already failed this call only if there is no other. */
-const emptiest = <C, E>(picked: ReadonlyArray<Member<C, E>>, demand: Demand): Member<C, E> | undefined => {
+/**
+ * The one with the fewest borrows, and of those the first in the order of the key; one that already failed this call only if
+ * there is no other.
+ */
+const emptiest = <C, E>(
+  seed: number,
+  picked: ReadonlyArray<Member<C, E>>,
+  demand: Demand
+): Member<C, E> | undefined => {
+  const before = (a: Member<C, E>, b: Member<C, E> | undefined): boolean =>
+    b === undefined ||
+    a.outstanding < b.outstanding ||
+    (a.outstanding === b.outstanding && rank(seed, a) > rank(seed, b))
   let best: Member<C, E> | undefined
   let spare: Member<C, E> | undefined
   for (const m of picked) {
-    if (m.isIn(demand.avoid)) spare = spare === undefined || m.outstanding < spare.outstanding ? m : spare
-    else best = best === undefined || m.outstanding < best.outstanding ? m : best
+    if (m.isIn(demand.avoid)) {
+      if (before(m, spare)) spare = m
+    } else if (before(m, best)) best = m
   }
   return best ?? spare
 }

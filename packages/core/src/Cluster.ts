@@ -68,7 +68,7 @@ export interface Cluster<out C, out E> extends Pipeable {
   /** Answers the borrow before returning, or returns its place in the queue. What protocols call. */
   readonly borrowUnsafe: (borrow: Borrow<C, E>) => Waiting | undefined
   /**
-   * Succeeds when `count` endpoints are Ready; 1 by default. Fails with `NoEndpoints` for a count that is no integer from 1 on,
+   * Succeeds when `count` endpoints (with `l4`: connections) are Ready; 1 by default. Fails with `NoEndpoints` for a count that is no integer from 1 on,
    * or more than a fixed set has, and with `Closed` once the cluster drains. It waits out failures, and for what a resolver
    * may still find: bound it with `Effect.timeout`.
    */
@@ -119,6 +119,7 @@ export const make = Effect.fnUntraced(function* <C>(
   const now = () => monotonicMillis(clock)
   const methods = new MethodEstimates()
   const fixed = Options.fixed(options.endpoints)
+  const possible = fixed === undefined ? undefined : fixed.length * (checked.l4 ? checked.max : 1)
   let refresh: (() => void) | undefined
   const publish = (event: Event): void => {
     log.publish(event)
@@ -209,7 +210,7 @@ export const make = Effect.fnUntraced(function* <C>(
     use: (f, demand) => Bracket.use(borrowUnsafe, f, demand),
     get: (demand) => Bracket.get(borrowUnsafe, demand),
     borrowUnsafe,
-    awaitReady: (count = 1) => Ready.awaitReady(balancer, target, count, fixed?.length),
+    awaitReady: (count = 1) => Ready.awaitReady(balancer, target, count, possible),
     drain,
     snapshot: Effect.sync(() => ({ target, waiting: queue.waiting, health: stats(), root: balancer.snapshot() })),
     unbind: (key) => Effect.sync(() => members.unbind(key)),

@@ -85,9 +85,10 @@ export class Members<C> {
   /** Exchanges connections that are due, and those that lead to trouble; opens more where they are members. */
   tick(now: number): void {
     for (const pool of this.pools) Rotation.due(pool, now)
-    if (!this.options.l4 && this.pools.length !== 1) return
-    this.exchange(now)
-    if (this.options.l4) this.grow()
+    const { l4, silence } = this.options
+    // An address alone may be that of many servers, too; without silence detection connections are left as they are.
+    if (l4 || (this.pools.length === 1 && silence !== undefined)) this.exchange(now)
+    if (l4) this.grow()
   }
 
   /** Gives back connections that nobody needs. Called every minute. */

@@ -83,6 +83,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
   /** Whom `extra` stands in for, when that one is not silent but is to go. */
   private rotation: Rotation<C> | undefined = undefined
   private bound: Bindings<LiveConnection<C>> | undefined = undefined
+  private turn = 0
   private state: Connectivity = "Idle"
   private silent = false
   private barred = false
@@ -125,12 +126,12 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
       // One that is put aside may speak again, or is replaced.
       return bound.quarantinedAt !== undefined && !this.silent ? Full : bound.lease(demand, now)
     }
-    const out = this.leaseEmptiest(demand, now)
-    if (out._tag === "Lease") {
-      const live = this.subchannels.find((s) => s.current?.id === out.id)?.current
-      if (live !== undefined) (this.bound ??= new Bindings()).set(key, live)
-    }
-    return out
+    // Keys are dealt out one after another.
+    const turn = this.turn++ % this.subchannels.length
+    const chosen = this.emptiest(this.silent, turn)
+    if (chosen === undefined) return this.refuse(demand)
+    ;(this.bound ??= new Bindings()).set(key, chosen)
+    return chosen.lease(demand, now)
   }
   /** Forgets a hard affinity. */
   unbind(key: string): void {
@@ -187,7 +188,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
 
   /** Whether there are more connections than are kept. */
   get spare(): boolean {
-    return this.subchannels.length > this.options.min
+    return this.extra === undefined && this.subchannels.length > this.options.min
   }
 
   /** Whether a replacement is open, or being dialled, beside the connection that it stands in for. */
@@ -281,11 +282,12 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     this.update()
   }
 
-  private emptiest(quarantined: boolean): LiveConnection<C> | undefined {
+  private emptiest(quarantined: boolean, first = 0): LiveConnection<C> | undefined {
     let out: LiveConnection<C> | undefined
     const subchannels = this.subchannels
-    for (let i = 0; i < subchannels.length; i++) {
-      const live = subchannels[i]!.current
+    const n = subchannels.length
+    for (let i = 0; i < n; i++) {
+      const live = subchannels[first === 0 ? i : (i + first) % n]!.current
       if (
         live !== undefined &&
         (live.quarantinedAt !== undefined) === quarantined &&

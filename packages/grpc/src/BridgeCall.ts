@@ -112,7 +112,7 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
   granted(lease: Lease<Connection>): void {
     this.place = undefined
     this.lease = lease
-    this.call.picked?.(name(lease.endpoint))
+    this.call.picked?.(name(lease.endpoint), lease.id)
     try {
       this.wire = lease.connection.start(this, this)
       this.started(this.wire)

@@ -65,8 +65,8 @@ export interface Call<in out I, out O> {
    * `undefined`: leave the call running.
    */
   readonly resend: (<I2, O2>(call: Call<I2, O2>) => boolean) | undefined
-  /** Told the endpoint's name when the call has a permit. Set by hedging: the other attempts avoid it. */
-  readonly picked?: ((endpoint: string) => void) | undefined
+  /** Told the names of endpoint and connection when the call has a permit. Set by hedging: the other attempts avoid them. */
+  readonly picked?: ((endpoint: string, connection: string) => void) | undefined
   /**
    * Told when the response headers of a gRPC server are here: from then on this attempt is the call (gRFC A6). Set by
    * hedging, which cancels the other attempts. Not told of a status that comes alone, nor of a page of HTML.

@@ -29,9 +29,11 @@ export interface Decoded {
   readonly connections: {
     readonly min: number
     readonly max: number
+    readonly maxAgeMillis: number
     readonly streamsPerConnection: number | undefined
     readonly connectTimeoutMillis: number
   }
+  readonly l4: boolean
   readonly queue: { readonly max: number; readonly timeoutMillis: number }
   readonly silence: { readonly atLeastMillis: number } | false
   readonly balancer: Policy
@@ -62,9 +64,11 @@ export type DecodedBare = Omit<
 /** Fills in the defaults. The options must be in order. */
 export const withDefaults = (options: GrpcOptions): Decoded => {
   const target = Result.getOrThrow(Target.parse(options.target))
+  const { l4 = false } = options
   const {
-    min = 1,
-    max = Math.max(4, min),
+    min = l4 ? 6 : 1,
+    max = Math.max(l4 ? 12 : 4, min),
+    maxAge = l4 ? "2 minutes" : "30 minutes",
     streamsPerConnection,
     connectTimeout = "20 seconds"
   } = options.connections ?? {}
@@ -74,7 +78,14 @@ export const withDefaults = (options: GrpcOptions): Decoded => {
     target,
     credentials: options.credentials ?? Credentials.tls(),
     authority: options.authority ?? target.authority,
-    connections: { min, max, streamsPerConnection, connectTimeoutMillis: Deadline.millisOf(connectTimeout) },
+    connections: {
+      min,
+      max,
+      maxAgeMillis: Deadline.millisOf(maxAge),
+      streamsPerConnection,
+      connectTimeoutMillis: Deadline.millisOf(connectTimeout)
+    },
+    l4,
     queue: { max: waiters, timeoutMillis: Deadline.millisOf(timeout) },
     silence: silence === false ? false : { atLeastMillis: Deadline.millisOf(silence?.atLeast ?? 200) },
     balancer: options.balancer ?? PeakEwma.policy,

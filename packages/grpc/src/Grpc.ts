@@ -211,6 +211,8 @@ const connect = (options: DecodedBare): Effect.Effect<Connected, OptionsError, S
       policy: options.balancer,
       min: connections.min,
       max: connections.max,
+      maxAge: connections.maxAgeMillis,
+      l4: options.l4,
       maxStreams: connections.streamsPerConnection,
       connectTimeout: connections.connectTimeoutMillis,
       reconnect: options.reconnect,

@@ -56,7 +56,8 @@ export const layerConfig = (
  * | `PLAINTEXT` | `true`: `Credentials.insecure` |
  * | `TLS_CA`, `TLS_CERT`, `TLS_KEY`, `TLS_SERVER_NAME` | `Credentials.tls`, as PEM texts |
  * | `AUTHORITY`, `USER_AGENT` | `authority`, `userAgent` |
- * | `CONNECTIONS_MIN`, `CONNECTIONS_MAX`, `CONNECTIONS_STREAMS`, `CONNECTIONS_CONNECT_TIMEOUT` | `connections` |
+ * | `CONNECTIONS_MIN`, `CONNECTIONS_MAX`, `CONNECTIONS_MAX_AGE`, `CONNECTIONS_STREAMS`, `CONNECTIONS_CONNECT_TIMEOUT` | `connections` |
+ * | `L4` | `l4`: `true` or `false` |
  * | `QUEUE_MAX`, `QUEUE_TIMEOUT` | `queue` |
  * | `SILENCE` | `silence.atLeast`, or `false` |
  * | `BALANCER` | `p2c_peak_ewma` or `round_robin` |
@@ -100,6 +101,8 @@ const texts = Config.all({
   userAgent: text("USER_AGENT"),
   min: text("CONNECTIONS_MIN"),
   max: text("CONNECTIONS_MAX"),
+  maxAge: text("CONNECTIONS_MAX_AGE"),
+  l4: text("L4"),
   streamsPerConnection: text("CONNECTIONS_STREAMS"),
   connectTimeout: text("CONNECTIONS_CONNECT_TIMEOUT"),
   queueMax: text("QUEUE_MAX"),
@@ -124,6 +127,8 @@ const policies: Readonly<Record<string, unknown>> = {
   [RoundRobin.policy.name]: RoundRobin.policy
 }
 
+const switches: Readonly<Record<string, boolean>> = { true: true, false: false }
+
 /** Texts as options. What is no number, policy or switch stays a text, and is refused with its name by the options' rules. */
 const options = (read: Texts): GrpcOptions => {
   const { ca, cert, key, plaintext, serverName } = read
@@ -137,9 +142,11 @@ const options = (read: Texts): GrpcOptions => {
     connections: {
       min: number(read.min),
       max: number(read.max),
+      maxAge: read.maxAge,
       streamsPerConnection: number(read.streamsPerConnection),
       connectTimeout: read.connectTimeout
     },
+    l4: read.l4 === undefined ? undefined : (switches[read.l4] ?? read.l4),
     queue: { max: number(read.queueMax), timeout: read.queueTimeout },
     silence: read.silence === undefined ? undefined : read.silence === "false" ? false : { atLeast: read.silence },
     balancer: read.balancer === undefined ? undefined : (policies[read.balancer] ?? read.balancer),

@@ -19,10 +19,15 @@ import type { Retry } from "./Retry.ts"
 
 /** How many connections there are to each endpoint. */
 export interface ConnectionsOptions {
-  /** Kept open; 0 to 100. With 0 the first call dials. Default 1. */
+  /** Kept open; 0 to 100. With 0 the first call dials. Default 1; with `l4` 6, and at least 1. */
   readonly min?: number | undefined
-  /** At most; 1 to 100, and at least `min`. Default 4, or `min` where that is more. */
+  /** At most; 1 to 100, and at least `min`. Default 4, with `l4` 12, or `min` where that is more. */
   readonly max?: number | undefined
+  /**
+   * How long one is used until another one takes its place, which is Ready before this one drains; ±10 %, so that not all go at
+   * once. 100 ms to 24 days, or `Infinity`. Default 30 minutes (HikariCP), with `l4` 2 minutes.
+   */
+  readonly maxAge?: Duration.Input | undefined
   /** Calls on one connection at once; 1 to 1,000,000. Default: what the server says, and 100 until it does. */
   readonly streamsPerConnection?: number | undefined
   /** For one dial, which then counts as failed (`TimedOut`); 1 ms to 24 days. Default 20 s (connection-backoff.md). */
@@ -66,6 +71,12 @@ export interface GrpcOptions {
   /** What servers are asked for (`:authority`) and what their certificates must carry. Default: the host of `target`. */
   readonly authority?: string | undefined
   readonly connections?: ConnectionsOptions | undefined
+  /**
+   * The address is that of a load balancer of layer 4, or a virtual IP with many servers behind it: there are at least six
+   * connections, each is picked and judged by itself, and they live for two minutes, so that load spreads, a sick server is
+   * left and a new one is found. Default `false`.
+   */
+  readonly l4?: boolean | undefined
   readonly queue?: QueueOptions | undefined
   /** How dead connections are found without pings; `false`: they are not. Default: after 200 ms at least. */
   readonly silence?: SilenceOptions | false | undefined

@@ -158,8 +158,8 @@ class Race<I, O, A, R> {
     for (const other of this.running) if (other !== fiber) other.interruptUnsafe()
   }
 
-  private readonly picked = (endpoint: string): void => {
-    this.used.add(endpoint)
+  private readonly picked = (endpoint: string, connection: string): void => {
+    this.used.add(endpoint).add(connection)
   }
 
   private readonly resend = <I2, O2>(call: Call<I2, O2>): boolean => {

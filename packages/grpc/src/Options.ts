@@ -8,6 +8,7 @@ import type { ConnectError } from "@hawser/core/ConnectError"
 import type { OptionsIssue } from "@hawser/core/OptionsError"
 import { OptionsError, show } from "@hawser/core/OptionsError"
 import type { Policy } from "@hawser/core/Policy"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Redacted from "effect/Redacted"
@@ -74,8 +75,15 @@ const bare = {
     min: Schema.optional(integer(0, 100)),
     max: Schema.optional(integer(1, 100)),
     streamsPerConnection: Schema.optional(integer(1, 1_000_000)),
+    maxAge: Schema.optional(
+      value<Duration.Input>("a duration from 100 ms to 24 days, or Infinity", (u) => {
+        const millis = Deadline.millisOf(u)
+        return u === Infinity || u === "Infinity" || (millis >= 100 && millis <= Deadline.maxMillis)
+      })
+    ),
     connectTimeout: Schema.optional(duration(1))
   }),
+  l4: Schema.optional(value<boolean>("true or false", (u) => typeof u === "boolean")),
   queue: group({ max: Schema.optional(integer(0, 1_000_000)), timeout: Schema.optional(duration(1)) }),
   silence: Schema.optional(
     Schema.Union([Schema.Literal(false), Schema.Struct({ atLeast: Schema.optional(duration(50)) })])
@@ -190,7 +198,7 @@ const shown = ([top]: ReadonlyArray<string>, u: unknown): string =>
     : show(u)
 
 const nested: Readonly<Record<string, ReadonlyArray<string>>> = {
-  connections: ["min", "max", "streamsPerConnection", "connectTimeout"],
+  connections: ["min", "max", "maxAge", "streamsPerConnection", "connectTimeout"],
   queue: ["max", "timeout"],
   silence: ["atLeast"]
 }
@@ -208,7 +216,7 @@ const meant = (fields: Schema.Struct.Fields, path: ReadonlyArray<string>): strin
 
 /** What no field can say alone. Looks only at fields that are in order by themselves. */
 const related = (input: unknown, calls: boolean): Array<OptionsIssue> => {
-  const { target, credentials, connections, silence, deadline, retry } = Object(input) as {
+  const { target, credentials, connections, l4, silence, deadline, retry } = Object(input) as {
     [K in keyof GrpcOptions]?: unknown
   }
   const out: Array<OptionsIssue> = []
@@ -217,6 +225,9 @@ const related = (input: unknown, calls: boolean): Array<OptionsIssue> => {
   const { min, max } = Object(connections) as { min?: unknown; max?: unknown }
   if (Number.isInteger(min) && Number.isInteger(max) && (max as number) < (min as number)) {
     out.push({ path: "connections.max", rule: `at least connections.min, which is ${min}`, value: show(max) })
+  }
+  if (l4 === true && min === 0) {
+    out.push({ path: "connections.min", rule: "at least 1 with l4, whose members are connections", value: "0" })
   }
   const atLeast = Deadline.millisOf((Object(silence) as { atLeast?: unknown }).atLeast)
   const limit = deadline === none ? Infinity : Deadline.millisOf(deadline ?? Deadline.unary)

@@ -109,3 +109,13 @@ const counted = <R>(
   )
   return { ...replies, messages }
 }
+
+/** What the next attempt leaves alone: where this one was, by name and by connection. */
+export const avoiding = (
+  avoid: ReadonlySet<string> | undefined,
+  { connection, endpoint }: RpcError.RpcError
+): ReadonlySet<string> | undefined => {
+  if (endpoint === undefined) return avoid
+  const more = new Set(avoid).add(endpoint)
+  return connection === undefined ? more : more.add(connection)
+}

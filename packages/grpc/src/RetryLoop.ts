@@ -67,7 +67,7 @@ export const again = Effect.fnUntraced(function* <I, O, A, R>(
       attempt++
     } else if (now + delay >= deadline) return yield* ended(last, attempt, out)
     if (delay > 0) yield* Effect.sleep(delay)
-    const avoid = last.endpoint === undefined ? call.avoid : new Set(call.avoid).add(last.endpoint)
+    const avoid = Attempt.avoiding(call.avoid, last)
     call = { ...call, attempt, avoid }
     const started = monotonicMillis(clock)
     end = Attempt.endOf(policy, call, started)

@@ -33,7 +33,7 @@ export const script = (...steps: ReadonlyArray<Step>) => {
           how: undefined
         }
         seen.push(attempt)
-        ;(one as Partial<{ picked: (endpoint: string) => void }>).picked?.(`e${n + 1}:1`)
+        ;(one as Call.Call<unknown, unknown>).picked?.(`e${n + 1}:1`, `e${n + 1}:1`)
         const note = (how: Seen["how"]) =>
           Effect.map(now, (ended) => {
             attempt.ended = ended

@@ -19,6 +19,7 @@ describe("defaults", () => {
       assert.deepStrictEqual(decoded.connections, {
         min: 1,
         max: 4,
+        maxAgeMillis: 1_800_000,
         streamsPerConnection: undefined,
         connectTimeoutMillis: 20_000
       })
@@ -83,7 +84,7 @@ describe("options", () => {
         target: "ipv4:10.0.0.1:1,10.0.0.2:1",
         credentials: Credentials.tls({ cert, key }),
         authority: "greeter.internal:443",
-        connections: { min: 0, max: 2, streamsPerConnection: 10, connectTimeout: "5 seconds" },
+        connections: { min: 0, max: 2, maxAge: "1 minute", streamsPerConnection: 10, connectTimeout: "5 seconds" },
         queue: { max: 0, timeout: Duration.seconds(1) },
         silence: { atLeast: 500 },
         balancer: RoundRobin.policy,
@@ -106,6 +107,7 @@ describe("options", () => {
       assert.deepStrictEqual(decoded.connections, {
         min: 0,
         max: 2,
+        maxAgeMillis: 60_000,
         streamsPerConnection: 10,
         connectTimeoutMillis: 5000
       })
@@ -118,6 +120,28 @@ describe("options", () => {
       assert.strictEqual(decoded.drainMillis, 0)
       assert.strictEqual(decoded.perCall, perCall)
       assert.strictEqual(decoded.credentials, options.credentials)
+    })
+  )
+
+  it.effect("l4 has more connections, and shorter ones", () =>
+    Effect.gen(function* () {
+      const { connections, l4 } = yield* decode({ target, l4: true })
+      assert.isTrue(l4)
+      assert.deepStrictEqual([connections.min, connections.max, connections.maxAgeMillis], [6, 12, 120_000])
+      assert.isFalse((yield* decode({ target })).l4)
+      const wrong = yield* issuesOf({ target, l4: true, connections: { min: 0 } })
+      assert.deepStrictEqual(
+        wrong.map(({ path }) => path),
+        ["connections.min"]
+      )
+    })
+  )
+
+  it.effect("a connection may be used until it ends", () =>
+    Effect.gen(function* () {
+      for (const maxAge of [Infinity, "Infinity"]) {
+        assert.strictEqual((yield* decode({ target, connections: { maxAge } })).connections.maxAgeMillis, Infinity)
+      }
     })
   )
 
