@@ -127,8 +127,7 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
       return bound.quarantinedAt !== undefined && !this.silent ? Full : bound.lease(demand, now)
     }
     // Keys are dealt out one after another.
-    const turn = this.turn++ % this.subchannels.length
-    const chosen = this.emptiest(this.silent, turn)
+    const chosen = this.emptiest(this.silent, this.turn++)
     if (chosen === undefined) return this.refuse(demand)
     ;(this.bound ??= new Bindings()).set(key, chosen)
     return chosen.lease(demand, now)
