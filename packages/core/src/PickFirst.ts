@@ -51,6 +51,8 @@ export const make = (options: PickFirstOptions = {}): Policy => {
   let choices = 0
   return {
     name: "pick_first",
+    // It has one place for all keys.
+    hashes: true,
     trials: noTrials,
     picker: (members, random) => {
       const order = (member: object) => chosen.get(member as Member<never, never>) ?? 0
