@@ -61,24 +61,24 @@ const byHand: ReadonlyArray<Entry> = [
     id: "ended-connection-lends",
     what: "A connection lends one borrow although its limit is 0: it has ended, or its peer wants no calls",
     file: "packages/core/src/LiveConnection.ts",
-    find: "Math.min(this.session.limit(), this.maxStreams)",
-    replace: "Math.min(Math.max(1, this.session.limit()), this.maxStreams)"
+    find: "return Math.min(most, this.maxStreams)",
+    replace: "return Math.min(Math.max(1, most), this.maxStreams)"
   },
   {
     id: "lower-limit-ignored",
     what: "The highest stream limit that a peer ever announced goes on to count after it announced a lower one",
     file: "packages/core/src/LiveConnection.ts",
-    find: "    return Math.min(this.session.limit(), this.maxStreams)",
+    find: "    const most = this.session.limit()",
     replace: `    const said = this.session.limit()
     if (said > 0) this.highest = Math.max(this.highest ?? 0, said)
-    return Math.min(said > 0 ? this.highest : 0, this.maxStreams)`
+    const most = said > 0 ? this.highest : 0`
   },
   {
     id: "backoff-reset-on-connect",
     what: "The backoff starts over with every connection that is made, whether it proved itself or not",
     file: "packages/core/src/Subchannel.ts",
-    find: "const proven = live.answered > 0 || this.options.now() - live.openedAt >= provenMillis",
-    replace: "const proven = live.openedAt >= this.startedAt"
+    find: "else if (live.answered > 0 || lasted) this.reconnect = undefined",
+    replace: "else if (live.openedAt >= this.startedAt) this.reconnect = undefined"
   },
   {
     id: "cancel-counts-as-failure",
@@ -98,8 +98,8 @@ const byHand: ReadonlyArray<Entry> = [
     id: "drain-never-cuts",
     what: "A drain waits for calls in flight for as long as they like",
     file: "packages/core/src/Drain.ts",
-    find: "yield* Effect.raceFirst(finished(balancer), Effect.sleep(within))",
-    replace: "yield* finished(balancer)"
+    find: "yield* Effect.raceFirst(finished(balancer, members), Effect.sleep(within))",
+    replace: "yield* finished(balancer, members)"
   },
   {
     id: "retry-of-unsafe",
@@ -155,10 +155,10 @@ const byOperator: ReadonlyArray<Entry> = [
   },
   {
     id: "Subchannel:83 negate",
-    what: "negate: current !== undefined && current.lending",
+    what: "negate: current !== undefined && current.lends",
     file: "packages/core/src/Subchannel.ts",
-    find: "if (current !== undefined && current.lending) return current.lease(demand, now)",
-    replace: "if (!(current !== undefined && current.lending)) return current.lease(demand, now)"
+    find: "if (current !== undefined && current.lends) return current.lease(demand, now)",
+    replace: "if (!(current !== undefined && current.lends)) return current.lease(demand, now)"
   },
   {
     id: "LiveConnection:143 negate",

@@ -27,11 +27,13 @@ import * as EventLog from "./EventLog.ts"
 import * as Gauges from "./Gauges.ts"
 import { count as countHealth, type HealthStats } from "./HealthStats.ts"
 import { HealthChecks, type HealthChecksOptions } from "./HealthGate.ts"
+import { Heartbeat } from "./Heartbeat.ts"
 import type { Lease, Refusal } from "./Lease.ts"
 import { Members } from "./Members.ts"
 import type { OptionsError } from "./OptionsError.ts"
 import * as PeakEwma from "./PeakEwma.ts"
-import { Pulse } from "./Pulse.ts"
+import { Pings } from "./Pings.ts"
+import { periodMillis, Pulse } from "./Pulse.ts"
 import * as Race from "./Race.ts"
 import * as Ready from "./Ready.ts"
 import type { Resolver } from "./Resolver.ts"
@@ -80,6 +82,11 @@ export interface Cluster<out C, out E> extends Pipeable {
   readonly unbind: (key: string) => Effect.Effect<boolean>
   /** How many wait now. For gauges: read when scraped. */
   readonly waitingUnsafe: () => number
+  /**
+   * For how many milliseconds of the time since then, in monotonic ones, this process itself did not run: its event loop was
+   * busy, or it was stopped. Within the last minute; 0 where that does not exceed what timers are always late.
+   */
+  readonly stalledUnsafe: (sinceMillis: number) => number
   /** From now on. A reader that falls behind by more than 1,024 loses the oldest; the gap in `seq` says how many. */
   readonly events: Stream.Stream<Envelope>
 }
@@ -116,13 +123,28 @@ export const make = Effect.fnUntraced(function* <C>(
   const random = yield* Random.Random
   const log = EventLog.make(target, clock, yield* Events)
   const run = yield* FiberSet.makeRuntime<never, void, never>()
-  const now = () => monotonicMillis(clock)
+  // Whoever reads the clock may be the first one to run after a freeze.
+  const now = () => heartbeat.seen(monotonicMillis(clock))
+  const heartbeat: Heartbeat = new Heartbeat({
+    now: () => monotonicMillis(clock),
+    wall: () => clock.currentTimeMillisUnsafe(),
+    run,
+    steady: checked.keepalive?.withoutCalls === true,
+    beat: (at) => pings.tick(at),
+    thawed: (frozenMillis, at) => {
+      publish({ _tag: "Thawed", frozenMillis })
+      pings.thawed(at)
+    }
+  })
   const methods = new MethodEstimates()
   const fixed = Options.fixed(options.endpoints)
   const possible = fixed === undefined ? undefined : fixed.length * (checked.l4 ? checked.max : 1)
   let refresh: (() => void) | undefined
   const publish = (event: Event): void => {
     log.publish(event)
+    if (event._tag === "Disconnected" && event.error.reason._tag === "TooManyPings") {
+      pings.complained(event.endpoint, now())
+    }
     // Whoever can't be reached may have moved.
     if (refresh !== undefined && (event._tag === "ConnectFailed" || event._tag === "Disconnected")) refresh()
   }
@@ -172,12 +194,29 @@ export const make = Effect.fnUntraced(function* <C>(
     publish,
     run
   })
+  const pings = new Pings<C>({
+    keepalive: checked.keepalive,
+    pools: () => members.all(),
+    stalled: (since, at) => heartbeat.stalledMillis(since, at),
+    random: () => random.nextDoubleUnsafe(),
+    hurry: () => queue.waiting > 0,
+    publish,
+    run,
+    wake: () => pulse.wake()
+  })
   const pulse = new Pulse({
     now,
     run,
     // Who waits will be granted without a new borrow that would start it again.
-    busy: () => queue.waiting > 0 || members.load() > 0 || silence?.busy() === true,
+    busy: () => {
+      const on = queue.waiting > 0 || members.load() > 0 || silence?.busy() === true || pings.busy()
+      if (!on) heartbeat.rests()
+      return on
+    },
+    woken: () => heartbeat.used(periodMillis),
     tick: (at, deafMillis) => {
+      heartbeat.at(at)
+      pings.tick(at)
       members.tick(at)
       silence?.tick(at, deafMillis)
       balancer.tick(at)
@@ -194,8 +233,11 @@ export const make = Effect.fnUntraced(function* <C>(
     waiting: () => queue.waiting,
     inFlight: () => members.load(),
     connections: () => members.pools.reduce((n, pool) => n + pool.connections().length, 0),
-    health: stats
+    health: stats,
+    lagMillis: () => Math.round(heartbeat.lagMillis(now())),
+    tooManyPings: () => pings.complaints
   })
+  heartbeat.start()
   const every = (millis: number, act: () => void) =>
     run(Effect.forever(Effect.andThen(Effect.sleep(millis), Effect.sync(act))))
   every(shrinkEveryMillis, () => members.shrink())
@@ -215,6 +257,7 @@ export const make = Effect.fnUntraced(function* <C>(
     snapshot: Effect.sync(() => ({ target, waiting: queue.waiting, health: stats(), root: balancer.snapshot() })),
     unbind: (key) => Effect.sync(() => members.unbind(key)),
     waitingUnsafe: () => queue.waiting,
+    stalledUnsafe: (since) => heartbeat.stalledMillis(since, monotonicMillis(clock)),
     events: log.stream,
     pipe() {
       return pipeArguments(this, arguments)

@@ -58,6 +58,15 @@ export interface ClusterOptions<C> {
   readonly silence?: { readonly atLeast: Duration.Input } | false | undefined
   /** Says which connections may lend, beside being open; `false`: all of them. Default `false`. */
   readonly health?: Health<C> | false | undefined
+  /**
+   * Asks peers for a sign of life, and closes connections that give none: `time` after the last word or ping and within
+   * `timeout`, each from 1 ms to 24 days; `withoutCalls`: also with nothing in flight. Default `false`. It needs sessions
+   * with `ping`.
+   */
+  readonly keepalive?:
+    | { readonly time: Duration.Input; readonly timeout: Duration.Input; readonly withoutCalls?: boolean | undefined }
+    | false
+    | undefined
   /** How long borrows may go on when the cluster is drained; 0 to 24 days, default 30 s. */
   readonly drain?: Duration.Input | undefined
 }
@@ -115,9 +124,17 @@ export const check = <C>(options: ClusterOptions<C>) =>
       const slowStart = options.slowStart ? SlowStart.check(options.slowStart, issues, "slowStart") : undefined
       const endless = maxAge === Infinity || maxAge === "Infinity"
       const maxAgeMillis = endless ? Infinity : millis("maxAge", maxAge, 100)
+      const keepalive =
+        options.keepalive === false || options.keepalive === undefined
+          ? undefined
+          : {
+              timeMillis: millis("keepalive.time", options.keepalive.time, 1),
+              timeoutMillis: millis("keepalive.timeout", options.keepalive.timeout, 1),
+              withoutCalls: options.keepalive.withoutCalls === true
+            }
       issues.throwIfAny()
       const connections = { l4, maxAgeMillis, min, max, maxStreams, connectTimeout }
-      return { ...connections, slowStart, maxWaiters, maxWaitMillis, drain, silenceMillis }
+      return { ...connections, slowStart, maxWaiters, maxWaitMillis, drain, silenceMillis, keepalive }
     },
     catch: (e) => e as OptionsError
   })

@@ -6,7 +6,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 
 /** Why there is no secured connection: what we refused in the peer, or the peer in us. */
@@ -43,6 +43,10 @@ export type ConnectReason =
   | { readonly _tag: "TimedOut"; readonly after: Duration.Duration }
   /** `alert` is what the peer said of it, in the words of TLS: `unknown ca`. */
   | { readonly _tag: "Tls"; readonly problem: TlsProblem; readonly alert?: string }
+  /** It did not answer a ping in this time. */
+  | { readonly _tag: "Unanswered"; readonly after: Duration.Duration }
+  /** The peer ended it because it was pinged more often than it allows. */
+  | { readonly _tag: "TooManyPings" }
   /** The connection broke, while dialling or later. */
   | { readonly _tag: "Reset" }
   /** The peer, or we, ended it in an orderly way. */
@@ -88,6 +92,8 @@ const describe = (reason: ConnectReason): string => {
       return `Tls ${reason.problem}`
     case "Unhealthy":
       return `Unhealthy: ${reason.said}`
+    case "Unanswered":
+      return `No answer to a ping within ${Duration.format(reason.after)}`
     case "Resolution":
     case "NoEndpoints":
       return `${reason._tag} ${reason.target}`

@@ -27,6 +27,8 @@ export type CloseReason =
   | "Age"
   /** Many calls on it were cancelled in a short time, which servers punish; another one is Ready in its place. */
   | "Cancels"
+  /** This process was frozen, and the connection could not be asked whether it is still there. */
+  | "Thawed"
   /** What it leads to keeps failing, and another connection may lead elsewhere. */
   | "Ejected"
 
@@ -69,6 +71,10 @@ export type Event =
       readonly connection: string
       readonly silentMillis: number
     }
+  /** This process was frozen for so long. Connections are asked whether they are still there before they lend again. */
+  | { readonly _tag: "Thawed"; readonly frozenMillis: number }
+  /** The peer ended a connection because of too many pings. The keepalive time from now on; without keepalive `undefined`. */
+  | { readonly _tag: "TooManyPings"; readonly endpoint: string; readonly keepaliveMillis: number | undefined }
   /** The resolver has named other endpoints: who came, and who left. */
   | { readonly _tag: "Resolved"; readonly added: ReadonlyArray<string>; readonly removed: ReadonlyArray<string> }
   /** The resolver has no answer. The last one stays in use for `keptForMillis`; 0: there is none any more. */

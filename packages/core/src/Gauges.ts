@@ -7,6 +7,8 @@
  * | `hawser.cluster.in_flight` | borrows on connections | `target` |
  * | `hawser.cluster.connections` | connections that lend | `target` |
  * | `hawser.cluster.endpoints` | endpoints by `health`: `healthy`, `unhealthy`, `unknown` | `target`, `health` |
+ * | `hawser.cluster.event_loop_lag` | the longest stall of this process in the last 30 to 60 s, in milliseconds | `target` |
+ * | `hawser.cluster.too_many_pings` | how often a peer has ended a connection for that | `target` |
  */
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
@@ -19,6 +21,8 @@ export interface Readings {
   readonly inFlight: () => number
   readonly connections: () => number
   readonly health: () => HealthStats
+  readonly lagMillis: () => number
+  readonly tooManyPings: () => number
 }
 
 /**
@@ -43,7 +47,9 @@ export const register = (target: string, readings: Readings): Effect.Effect<void
             one("hawser.cluster.connections", "Connections that lend", readings.connections),
             ...(["healthy", "unhealthy", "unknown"] as const).map((health) =>
               one("hawser.cluster.endpoints", "Endpoints by health", () => readings.health()[health], { health })
-            )
+            ),
+            one("hawser.cluster.event_loop_lag", "Longest stall of this process, in milliseconds", readings.lagMillis),
+            one("hawser.cluster.too_many_pings", "Connections that peers ended for it", readings.tooManyPings)
           ]
         })
       ),

@@ -88,6 +88,15 @@ export class LiveConnection<C> {
   inFlight = 0
   answered = 0
   failed = 0
+  /** Not lent until it has shown that it is still there: this process was frozen. */
+  doubted = false
+  /** When this process was last found to have been frozen. */
+  thawedAt = -Infinity
+  /** When it was last asked for a sign of life, and how many borrows had been answered when it last had to show one. */
+  pingedAt = -Infinity
+  answeredAtPing = -1
+  /** After its loss, a redial waits for so long and for no backoff. */
+  redialMillis: number | undefined = undefined
   /** What was given up since anything was heard: whoever is impatient leaves no borrow that is ever overdue. */
   unanswered: Unanswered | undefined = undefined
   /** The borrows that can be overdue, oldest first. */
@@ -139,14 +148,32 @@ export class LiveConnection<C> {
     return Math.max(0, Math.min(most - this.reserved, this.maxStreams))
   }
 
+  /** For snapshots. */
+  details(): Record<string, string | number | boolean> {
+    const { answered, doubted, failed, quarantinedAt } = this
+    return { limit: this.limit(), answered, failed, quarantined: quarantinedAt !== undefined, doubted }
+  }
+
+  /** Whether it may lend, if there is room. */
+  get lends(): boolean {
+    return this.lending && this.healthy && !this.doubted
+  }
+
   /** Whether a borrow could start now. */
   hasRoom(): boolean {
-    return this.lending && this.healthy && this.inFlight < this.limit()
+    return this.lends && this.inFlight < this.limit()
   }
 
   /** When the peer was last heard. */
   heardAt(): number {
     return Math.max(this.session.heardAt(), this.repliedAt)
+  }
+
+  /** Asks for a sign of life. False: it can't be asked. */
+  ask(now: number, answered: () => void): boolean {
+    if (this.session.ping?.(answered) !== true) return false
+    this.pingedAt = now
+    return true
   }
 
   lease(demand: Demand, now?: number): Lease<C> | Refusal<never> {
@@ -282,9 +309,11 @@ export class LiveLease<C> implements Lease<C> {
     this.live = undefined
     const now = live.now()
     const millis = (this.respondedAt < 0 ? now : this.respondedAt) - this.startedAt
-    live.book(this, outcome, millis, now)
-    if (this.first !== undefined) this.first.released(this, outcome, millis, report)
-    if (this.rest !== undefined) for (const o of this.rest) o.released(this, outcome, millis, report)
+    // What ended badly over a freeze of ours is nobody's fault.
+    const judged = outcome === "Failure" && this.startedAt < live.thawedAt ? "Neutral" : outcome
+    live.book(this, judged, millis, now)
+    if (this.first !== undefined) this.first.released(this, judged, millis, report)
+    if (this.rest !== undefined) for (const o of this.rest) o.released(this, judged, millis, report)
     live.settle()
   }
 }

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 
 /** Milliseconds between two ticks. */
-const periodMillis = 50
+export const periodMillis = 50
 /** Between two ticks so much time counts; the rest was a stall of ours. */
 const countedMillis = 100
 
@@ -16,6 +16,8 @@ const countedMillis = 100
 export interface PulseOptions {
   readonly now: () => number
   readonly run: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  /** It begins to tick. */
+  readonly woken?: () => void
   /** Whether to go on. */
   readonly busy: () => boolean
   /** `deafMillis`: for so long before this tick we did not listen, so silence proves nothing. */
@@ -35,6 +37,7 @@ export class Pulse {
   wake(): void {
     if (this.running) return
     this.running = true
+    this.options.woken?.()
     this.options.run(this.loop)
   }
 

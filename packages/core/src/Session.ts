@@ -24,6 +24,11 @@ export interface Session<out C> {
    * than the rest of it.
    */
   listen(listener: (() => void) | undefined): void
+  /**
+   * Asks the peer for a sign of life, and calls `answered` when it comes; not called when the session ends. False: it can't
+   * be asked now. Without it there is no keepalive, and after a thaw of this process the connection is replaced.
+   */
+  ping?(answered: () => void): boolean
 }
 
 /**

@@ -96,7 +96,7 @@ export class Silence<C, E> {
     const { pool } = suspicion
     for (const subchannel of pool.subchannels) {
       const live = subchannel.current
-      if (live === undefined || !live.lending) continue
+      if (live === undefined || !live.lending || live.doubted) continue
       const heard = live.heardAt()
       if (live.quarantinedAt === undefined) {
         if (now - heard < this.options.atLeastMillis || !this.overdue(live, heard, now)) continue

@@ -9,12 +9,9 @@
  * A fiber is there only while it dials or waits out a failure: most of the time, most connections of a large cluster are
  * idle, and cost what they hold.
  */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type * as Pull from "effect/Pull"
-import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { ConnectError, ofCause } from "./ConnectError.ts"
 import type { Connectivity } from "./Connectivity.ts"
@@ -25,23 +22,12 @@ import type { Verdict } from "./Health.ts"
 import { verdictDetails } from "./HealthVerdict.ts"
 import { type Lease, Pending, type Refusal } from "./Lease.ts"
 import { LiveConnection, type LiveOwner } from "./LiveConnection.ts"
+import * as Reconnect from "./Reconnect.ts"
 import type { SubchannelOptions } from "./SubchannelOptions.ts"
 import { type Snapshot, UpstreamBase } from "./Upstream.ts"
 
 /** A connection that lasted this long has proved itself. */
 const provenMillis = 10_000
-
-/** The longest wait when the Schedule has nothing more to say: the cap of connection-backoff.md. */
-const lastResort = Duration.seconds(120)
-
-/** The failures since the last connection that has proved itself. */
-interface Failures {
-  readonly next: (now: number, error: ConnectError) => Pull.Pull<readonly [unknown, Duration.Duration], never, unknown>
-  /** What was waited last. */
-  delay: Duration.Duration
-  /** Connections in a row that ended before they had proved anything. */
-  unproven: number
-}
 
 const none: ReadonlyArray<never> = []
 
@@ -96,7 +82,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   /** Dials or waits. */
   private fiber: Fiber.Fiber<void> | undefined = undefined
   private startedAt = 0
-  private failures: Failures | undefined = undefined
+  private reconnect: Reconnect.Reconnect | undefined = undefined
   private readonly options: SubchannelOptions<C>
 
   constructor(endpoint: Endpoint, why: DialReason, options: SubchannelOptions<C>) {
@@ -117,7 +103,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
 
   lease(demand: Demand, now?: number): Lease<C> | Refusal<ConnectError> {
     const current = this.current
-    if (current !== undefined && current.lending && current.healthy) return current.lease(demand, now)
+    if (current !== undefined && current.lends) return current.lease(demand, now)
     if (this.state === "Shutdown") {
       return { _tag: "Closed", error: new ConnectError({ reason: { _tag: "Closed" }, endpoint: name(this.endpoint) }) }
     }
@@ -143,12 +129,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
     const live = this.current
     const details: Record<string, string | number | boolean> = { draining: this.draining.length }
     if (live !== undefined) {
-      Object.assign(details, {
-        limit: live.limit(),
-        answered: live.answered,
-        failed: live.failed,
-        quarantined: live.quarantinedAt !== undefined
-      })
+      Object.assign(details, live.details())
       if (live.gate !== undefined) Object.assign(details, verdictDetails(live.gate.verdict))
     } else if (this.lastError !== undefined) details["error"] = this.lastError.message
     return {
@@ -159,6 +140,26 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
       details,
       children: []
     }
+  }
+
+  /** Its connection must show that it is still there before it lends again. */
+  doubt(): void {
+    if (this.current === undefined) return
+    this.current.doubted = true
+    this.move("Connecting")
+  }
+
+  /** It has shown it. */
+  trust(live: LiveConnection<C>): void {
+    live.doubted = false
+    this.judged(live, live.gate?.verdict)
+  }
+
+  /** A connection is dead, although it does not say so: what runs on it fails now. A redial waits for `redialMillis` only. */
+  abandon(live: LiveConnection<C>, error: ConnectError, redialMillis: number): void {
+    live.redialMillis = redialMillis
+    this.lost(live, error)
+    this.options.run(this.shut(live, error))
   }
 
   /** Lends no more and dials no more. Borrows in flight run on; the last one closes. */
@@ -214,7 +215,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
     if (live.inFlight === 0) this.options.run(this.shut(live))
   }
 
-  private shut(live: LiveConnection<C>): Effect.Effect<void> {
+  private shut(live: LiveConnection<C>, why?: ConnectError): Effect.Effect<void> {
     // As a whole: an interrupt between the two halves would leave the connection open for ever.
     return Effect.uninterruptible(
       Effect.suspend(() => {
@@ -222,7 +223,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
         const rest = this.draining.filter((l) => l !== live)
         this.draining = rest.length === 0 ? none : rest
         live.unfollow()
-        return Scope.close(live.scope, Exit.void)
+        return Scope.close(live.scope, why === undefined ? Exit.void : Exit.fail(why))
       })
     )
   }
@@ -272,13 +273,13 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   }
 
   /** The health check has spoken. */
-  private judged(live: LiveConnection<C>, verdict: Verdict): void {
+  private judged(live: LiveConnection<C>, verdict: Verdict | undefined): void {
     if (live !== this.current || !live.lending) return
     if (live.healthy) {
       this.lastError = undefined
-      return this.move("Ready")
+      return this.move(live.doubted ? "Connecting" : "Ready")
     }
-    if (verdict._tag !== "Unhealthy") return this.move("Connecting")
+    if (verdict?._tag !== "Unhealthy") return this.move("Connecting")
     const { cause, said } = verdict
     this.lastError = new ConnectError({ reason: { _tag: "Unhealthy", said }, endpoint: name(this.endpoint), cause })
     this.move("TransientFailure")
@@ -300,8 +301,14 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
     return Effect.gen({ self: this }, function* () {
       // Nobody dials in the middle of the news, and an answer that came with it still counts.
       yield* Effect.yieldNow
-      const proven = live.answered > 0 || this.options.now() - live.openedAt >= provenMillis
-      if (proven) this.failures = undefined
+      const lasted = this.options.now() - live.openedAt >= provenMillis
+      const { redialMillis } = live
+      if (error.reason._tag === "TooManyPings") {
+        // However good it was: whoever is dialled again at once is asked again as soon.
+        if (lasted) this.reconnect = undefined
+        yield* this.backOff(error, true)
+      } else if (redialMillis !== undefined || live.doubted) yield* Effect.sleep(redialMillis ?? 0)
+      else if (live.answered > 0 || lasted) this.reconnect = undefined
       else yield* this.backOff(error, true)
       yield* this.attempts()
     })
@@ -326,18 +333,14 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   /** Waits out what is left of the delay since the attempt began. `lost`: it had succeeded, but came to nothing. */
   private backOff(error: ConnectError, lost: boolean): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
-      const { now, publish, reconnect } = this.options
-      const failures = (this.failures ??= { next: yield* Schedule.toStep(reconnect), delay: lastResort, unproven: 0 })
-      if (lost) failures.unproven++
-      failures.delay = yield* Effect.match(failures.next(now(), error), {
-        onSuccess: ([, delay]) => delay,
-        onFailure: () => failures.delay
-      })
-      const wait = Math.max(0, Duration.toMillis(failures.delay) - (now() - this.startedAt))
+      const { now, publish } = this.options
+      const reconnect = (this.reconnect ??= new Reconnect.Reconnect(this.options.reconnect))
+      const delay = yield* reconnect.delay(now(), error, lost)
+      const wait = Math.max(0, delay - (now() - this.startedAt))
       this.lastError = error
       publish({ _tag: "ConnectFailed", endpoint: name(this.endpoint), error, retryInMillis: wait })
       // One such loss may be bad luck, and who waits for the next connection goes on waiting.
-      if (!lost || failures.unproven > 1) this.move("TransientFailure")
+      if (!lost || reconnect.unproven > 1) this.move("TransientFailure")
       yield* Effect.sleep(wait)
     })
   }

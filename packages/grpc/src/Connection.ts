@@ -4,6 +4,7 @@
  * grpc-js stands behind it in production and a virtual network in tests. Everything above speaks this interface and
  * never grpc-js's own types.
  */
+import type { KeepaliveMillis } from "@hawser/core/Pings"
 import type { OptionsError } from "@hawser/core/OptionsError"
 import type { Connector } from "@hawser/core/Session"
 import type * as Effect from "effect/Effect"
@@ -67,6 +68,8 @@ export interface TransportOptions {
   readonly compression?: "gzip" | "deflate" | undefined
   /** Bytes a peer may send ahead, on a connection and on each stream; `undefined`: what HTTP/2 says, 65,535. */
   readonly flowControlWindow?: number | undefined
+  /** For transports whose sessions have no `ping`: they must do it themselves. */
+  readonly keepalive?: KeepaliveMillis | undefined
 }
 
 /** How connections are made. */

@@ -17,6 +17,7 @@ import type { Channel } from "./Channel.ts"
 import * as Credentials from "./Credentials.ts"
 import * as Deadline from "./Deadline.ts"
 import type { GrpcOptions } from "./GrpcOptions.ts"
+import * as Keepalive from "./Keepalive.ts"
 import type { Hedge } from "./Hedge.ts"
 import * as Retry from "./Retry.ts"
 import * as Target from "./Target.ts"
@@ -36,6 +37,7 @@ export interface Decoded {
   readonly l4: boolean
   readonly queue: { readonly max: number; readonly timeoutMillis: number }
   readonly silence: { readonly atLeastMillis: number } | false
+  readonly keepalive: Keepalive.Keepalive | false
   readonly balancer: Policy
   /** `Infinity` for `Deadline.none`. */
   readonly deadlineMillis: number
@@ -88,6 +90,7 @@ export const withDefaults = (options: GrpcOptions): Decoded => {
     l4,
     queue: { max: waiters, timeoutMillis: Deadline.millisOf(timeout) },
     silence: silence === false ? false : { atLeastMillis: Deadline.millisOf(silence?.atLeast ?? 200) },
+    keepalive: options.keepalive ?? Keepalive.make(),
     balancer: options.balancer ?? PeakEwma.policy,
     deadlineMillis: deadline === none ? Infinity : Deadline.millisOf(deadline),
     retry: options.retry ?? Retry.make(),

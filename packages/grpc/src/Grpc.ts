@@ -195,6 +195,14 @@ const connect = (options: DecodedBare): Effect.Effect<Connected, OptionsError, S
     const transport = yield* Transport
     const clock = yield* Clock.Clock
     const { authority, connections, credentials, maxReceiveBytes, maxSendBytes, queue, silence, userAgent } = options
+    const keepalive =
+      options.keepalive === false
+        ? undefined
+        : {
+            timeMillis: options.keepalive.timeMillis,
+            timeoutMillis: options.keepalive.timeoutMillis,
+            withoutCalls: options.keepalive.withoutCalls
+          }
     const ours = `hawser/${version}`
     const cluster = yield* Cluster.make<Connection>({
       target: options.target.name,
@@ -206,6 +214,7 @@ const connect = (options: DecodedBare): Effect.Effect<Connected, OptionsError, S
         proxy: options.proxy,
         compression: options.compression,
         flowControlWindow: options.flowControlWindow,
+        keepalive,
         userAgent: userAgent === undefined ? ours : `${userAgent} ${ours}`
       }),
       policy: options.balancer,
@@ -219,6 +228,10 @@ const connect = (options: DecodedBare): Effect.Effect<Connected, OptionsError, S
       maxWaiters: queue.max,
       maxWait: queue.timeoutMillis,
       silence: silence === false ? false : { atLeast: silence.atLeastMillis },
+      keepalive:
+        keepalive === undefined
+          ? false
+          : { time: keepalive.timeMillis, timeout: keepalive.timeoutMillis, withoutCalls: keepalive.withoutCalls },
       drain: options.drainMillis
     })
     const now = () => monotonicMillis(clock)

@@ -17,6 +17,7 @@ import type { Channel } from "./Channel.ts"
 import * as Credentials from "./Credentials.ts"
 import * as Grpc from "./Grpc.ts"
 import type { GrpcOptions } from "./GrpcOptions.ts"
+import * as Keepalive from "./Keepalive.ts"
 import * as Retry from "./Retry.ts"
 
 /**
@@ -60,6 +61,9 @@ export const layerConfig = (
  * | `L4` | `l4`: `true` or `false` |
  * | `QUEUE_MAX`, `QUEUE_TIMEOUT` | `queue` |
  * | `SILENCE` | `silence.atLeast`, or `false` |
+ * | `KEEPALIVE` | `keepalive`: its time, or `false` |
+ * | `KEEPALIVE_TIMEOUT`, `KEEPALIVE_WITHOUT_CALLS` | the same |
+ * | `KEEPALIVE_SERVER_MIN_TIME`, `KEEPALIVE_SERVER_WITHOUT_CALLS` | what the server permits |
  * | `BALANCER` | `p2c_peak_ewma` or `round_robin` |
  * | `DEADLINE` | `deadline`, or `none` |
  * | `RETRY` | `retry`: attempts, or `false` |
@@ -108,6 +112,11 @@ const texts = Config.all({
   queueMax: text("QUEUE_MAX"),
   queueTimeout: text("QUEUE_TIMEOUT"),
   silence: text("SILENCE"),
+  keepalive: text("KEEPALIVE"),
+  keepaliveTimeout: text("KEEPALIVE_TIMEOUT"),
+  keepaliveWithoutCalls: text("KEEPALIVE_WITHOUT_CALLS"),
+  keepaliveServerMinTime: text("KEEPALIVE_SERVER_MIN_TIME"),
+  keepaliveServerWithoutCalls: text("KEEPALIVE_SERVER_WITHOUT_CALLS"),
   balancer: text("BALANCER"),
   deadline: text("DEADLINE"),
   retry: text("RETRY"),
@@ -149,6 +158,7 @@ const options = (read: Texts): GrpcOptions => {
     l4: read.l4 === undefined ? undefined : (switches[read.l4] ?? read.l4),
     queue: { max: number(read.queueMax), timeout: read.queueTimeout },
     silence: read.silence === undefined ? undefined : read.silence === "false" ? false : { atLeast: read.silence },
+    keepalive: keepalive(read),
     balancer: read.balancer === undefined ? undefined : (policies[read.balancer] ?? read.balancer),
     deadline: read.deadline === "none" ? none : read.deadline,
     retry: retry(read.retry),
@@ -184,3 +194,19 @@ const retry = (value: string | undefined): unknown => {
     return value
   }
 }
+
+const keepalive = (read: Texts): unknown => {
+  const { keepalive: time, keepaliveTimeout: timeout } = read
+  const server = { minTime: read.keepaliveServerMinTime, withoutCalls: flag(read.keepaliveServerWithoutCalls) }
+  const withoutCalls = flag(read.keepaliveWithoutCalls)
+  const rest = [timeout, withoutCalls, server.minTime, server.withoutCalls].every((value) => value === undefined)
+  if (rest && (time === undefined || time === "false")) return time === undefined ? undefined : false
+  try {
+    return Keepalive.make({ time, timeout, withoutCalls, serverPermits: server } as Keepalive.KeepaliveOptions)
+  } catch (error) {
+    return (error as OptionsError).message
+  }
+}
+
+const flag = (value: string | undefined): boolean | string | undefined =>
+  value === "true" ? true : value === "false" ? false : value

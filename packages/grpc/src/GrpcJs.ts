@@ -14,12 +14,16 @@ import type { Connector, Session } from "@hawser/core/Session"
 import { monotonicMillis } from "@hawser/core/Time"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
+import type { ClientHttp2Session } from "node:http2"
 import { isIP } from "node:net"
 import type { CallListener, Connection, StartOptions, Transport, TransportOptions, Wire } from "./Connection.ts"
 import * as Credentials from "./Credentials.ts"
 import { type CallOwner, GrpcJsCall, toGrpcJs } from "./GrpcJsCall.ts"
+import { channelOptions } from "./GrpcJsChannel.ts"
 import * as Failure from "./GrpcJsFailure.ts"
 import { isPath, lookup, parse } from "./GrpcJsLookup.ts"
 import * as Settings from "./GrpcJsSettings.ts"
@@ -63,6 +67,8 @@ interface Shared {
   readonly options: DialOptions
   readonly security: Failure.Security
   readonly credentials: grpc.ChannelCredentials
+  /** The HTTP/2 sessions of this grpc-js can't be found, as far as is known: it has to send keepalive pings itself. */
+  unseen: boolean
 }
 
 const connector = (
@@ -76,7 +82,12 @@ const connector = (
     : Credentials.isMutual(options.credentials)
       ? "Mutual"
       : "Tls"
-  const shared: Shared = { options, security, credentials: seen(credentials, Failure.requireHttp2) }
+  const shared: Shared = {
+    options,
+    security,
+    credentials: seen(credentials, Failure.requireHttp2),
+    unseen: options.settings === false
+  }
   if (proxy === undefined) {
     const race = Race.addresses((endpoint) => dial(endpoint, endpoint.addresses[0], shared, extra))
     return (endpoint) => Effect.flatMap(lookup(endpoint.addresses[0]), (found) => race(at(endpoint, found)))
@@ -116,35 +127,10 @@ const dial = (
   })
 
 // In place of `Effect.acquireRelease`, which keeps the context of the dial for the release.
-const closing = (session: GrpcJsSession) => () => session.close
-
-/** What the channel of one dial is made with. See the module header for the reasons. */
-const channelOptions = (endpoint: Endpoint, options: DialOptions, extra: grpc.ChannelOptions): grpc.ChannelOptions => {
-  const authority = endpoint.authority ?? options.authority
-  return {
-    "grpc.use_local_subchannel_pool": 1,
-    "grpc.enable_retries": 0,
-    "grpc.per_rpc_retry_buffer_size": 0,
-    "grpc.service_config_disable_resolution": 1,
-    "grpc.enable_http_proxy": 0,
-    "grpc.enable_channelz": 0,
-    "grpc.client_idle_timeout_ms": 2_147_483_647,
-    "grpc.max_receive_message_length": options.maxReceiveBytes,
-    "grpc.max_send_message_length": -1,
-    "grpc.primary_user_agent": options.userAgent,
-    "grpc.default_authority": authority,
-    ...(options.compression === undefined
-      ? {}
-      : { "grpc.default_compression_algorithm": grpc.compressionAlgorithms[options.compression] }),
-    ...(options.flowControlWindow === undefined ? {} : { "grpc-node.flow_control_window": options.flowControlWindow }),
-    ...(Credentials.isInsecure(options.credentials) ? {} : { "grpc.ssl_target_name_override": hostOf(authority) }),
-    ...extra
-  }
+const closing = (session: GrpcJsSession) => (exit: Exit.Exit<unknown, unknown>) => {
+  const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+  return session.close(error instanceof ConnectError ? error.message : "Connection closed")
 }
-
-/** What a certificate must carry: an authority without its port, an IPv6 address without its brackets. */
-const hostOf = (authority: string): string =>
-  isIP(authority) !== 0 ? authority : authority.replace(/:\d*$/, "").replace(/^\[(.*)\]$/, "$1")
 
 const target = (address: string): string => (isPath(address) ? address : `ipv${isIP(parse(address).host)}:${address}`)
 
@@ -167,13 +153,16 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
   private closed = false
   private receivedBytes = 0
   private lastHeard: number
+  private http2: ClientHttp2Session | undefined = undefined
+  /** The peer has said goodbye because it was pinged too often. */
+  punished = false
 
   constructor(endpoint: Endpoint, peer: string, shared: Shared, extra: grpc.ChannelOptions, clock: Clock.Clock) {
     this.peer = peer
     this.shared = shared
     this.clock = clock
     this.lastHeard = this.now()
-    const options = channelOptions(endpoint, shared.options, extra)
+    const options = channelOptions(endpoint, shared.options, shared.unseen, extra)
     this.channel = new grpc.Channel(target(endpoint.addresses[0]), shared.credentials, options)
   }
 
@@ -199,6 +188,11 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
   }
   listen(listener: (() => void) | undefined): void {
     this.listener = listener
+  }
+
+  ping(answered: () => void): boolean {
+    const { closed, http2 } = this
+    return http2 !== undefined && !closed && Settings.ping(http2, answered)
   }
 
   start(options: StartOptions, listener: CallListener): Wire {
@@ -257,12 +251,12 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
   }
 
   /** Closes everything; what still runs fails. */
-  get close(): Effect.Effect<void> {
+  close(details: string): Effect.Effect<void> {
     return Effect.callback((resume) => {
       this.closed = true
       const running = this.newest !== undefined
       for (let call = this.newest; call !== undefined; call = call.prev) {
-        call.abort(grpc.status.UNAVAILABLE, "Connection closed")
+        call.abort(grpc.status.UNAVAILABLE, details)
       }
       if (this.end === undefined) {
         this.channel.close()
@@ -278,7 +272,12 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
     this.wasReady = true
     this.sockets.unwatch()
     const session = this.shared.options.settings === false ? undefined : Settings.sessionOf(this.channel)
-    if (session !== undefined) Settings.refusePushes(session)
+    this.http2 = session
+    if (session === undefined) this.shared.unseen = true
+    else {
+      Settings.refusePushes(session)
+      Settings.onTooManyPings(session, this)
+    }
     this.limits =
       session === undefined
         ? Settings.learned(
@@ -295,6 +294,7 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
   }
 
   private failure(error: unknown): ConnectError {
+    if (this.punished) return new ConnectError({ reason: { _tag: "TooManyPings" }, endpoint: this.peer })
     const { sockets, shared, wasReady } = this
     return Failure.connectError(this.peer, error, { security: shared.security, ready: wasReady, begun: sockets.begun })
   }

@@ -53,6 +53,37 @@ export const refusePushes = (session: ClientHttp2Session): void => {
   }
 }
 
+/** Sends a ping. False: it could not be sent. */
+export const ping = (session: ClientHttp2Session, answered: () => void): boolean => {
+  try {
+    return session.ping((error) => {
+      if (error === null) answered()
+    })
+  } catch {
+    // It has ended meanwhile.
+    return false
+  }
+}
+
+const enhanceYourCalm = 11
+const tooManyPings = Buffer.from("too_many_pings")
+interface Punished {
+  punished: boolean
+}
+const punishable = new WeakMap<ClientHttp2Session, Punished>()
+function goaway(this: ClientHttp2Session, code: number, _lastStream: number, data?: Uint8Array): void {
+  const who = punishable.get(this)
+  if (who !== undefined && code === enhanceYourCalm && data !== undefined && tooManyPings.equals(data)) {
+    who.punished = true
+  }
+}
+
+/** Marks whoever is punished for pings, before anybody else hears of the end of the session. */
+export const onTooManyPings = (session: ClientHttp2Session, who: Punished): void => {
+  punishable.set(session, who)
+  session.prependListener("goaway", goaway)
+}
+
 interface Hidden {
   readonly internalChannel: {
     readonly wrappedSubchannels: Iterable<{

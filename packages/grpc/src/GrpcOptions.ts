@@ -14,6 +14,7 @@ import type { Channel } from "./Channel.ts"
 import type { Credentials } from "./Credentials.ts"
 import type { Breaker } from "./Breaker.ts"
 import type { CallTracing } from "./CallTracing.ts"
+import type { Keepalive } from "./Keepalive.ts"
 import type { Hedge } from "./Hedge.ts"
 import type { Retry } from "./Retry.ts"
 
@@ -80,6 +81,11 @@ export interface GrpcOptions {
   readonly queue?: QueueOptions | undefined
   /** How dead connections are found without pings; `false`: they are not. Default: after 200 ms at least. */
   readonly silence?: SilenceOptions | false | undefined
+  /**
+   * Ends streams on dead paths: pings peers that say nothing for minutes while calls are running. Default
+   * `Keepalive.make()`: after 5 min 30 s, which every server permits; `false`: never.
+   */
+  readonly keepalive?: Keepalive | false | undefined
   /** How an endpoint is chosen for each call. Default `PeakEwma.policy`. */
   readonly balancer?: Policy | undefined
   /** For calls that name no timeout; above 0, at most 24 days, or `Deadline.none`. Default 15 s. */

@@ -24,6 +24,7 @@ import * as Credentials from "./Credentials.ts"
 import { type Decoded, withDefaults } from "./Decoded.ts"
 import * as Deadline from "./Deadline.ts"
 import type { GrpcOptions } from "./GrpcOptions.ts"
+import * as Keepalive from "./Keepalive.ts"
 import * as Hedge from "./Hedge.ts"
 import * as Retry from "./Retry.ts"
 import { distance } from "./Spelling.ts"
@@ -88,6 +89,7 @@ const bare = {
   silence: Schema.optional(
     Schema.Union([Schema.Literal(false), Schema.Struct({ atLeast: Schema.optional(duration(50)) })])
   ),
+  keepalive: slot<Keepalive.Keepalive>("Keepalive.make({ … }) or false", Keepalive.isKeepalive),
   balancer: Schema.optional(value<Policy>("a policy such as PeakEwma.policy", isPolicy)),
   reconnect: Schema.optional(value<Schedule.Schedule<unknown, ConnectError>>("a Schedule", Schedule.isSchedule)),
   drain: Schema.optional(duration(0)),

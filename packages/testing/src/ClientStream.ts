@@ -113,7 +113,7 @@ export class ClientStream implements Wire {
   }
 
   /** What came for it. */
-  onFrame(frame: Exclude<ServerFrame, { _tag: "Settings" | "GoAway" | "Ping" }>): void {
+  onFrame(frame: Exclude<ServerFrame, { _tag: "Settings" | "GoAway" | "Ping" | "PingAck" }>): void {
     if (this.over) return
     switch (frame._tag) {
       case "Headers":

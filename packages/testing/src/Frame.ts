@@ -33,6 +33,7 @@ export type ClientFrame =
   | Reset
   | WindowUpdate
   | { readonly _tag: "SettingsAck" }
+  | { readonly _tag: "Ping"; readonly id: number }
   | { readonly _tag: "PingAck" }
 
 /** What a server sends. */
@@ -50,7 +51,8 @@ export type ServerFrame =
   | Reset
   | WindowUpdate
   | { readonly _tag: "Ping" }
-  | { readonly _tag: "GoAway"; readonly lastStream: number; readonly code: number }
+  | { readonly _tag: "PingAck"; readonly id: number }
+  | { readonly _tag: "GoAway"; readonly lastStream: number; readonly code: number; readonly debug?: string | undefined }
 
 interface Data {
   readonly _tag: "Data"

@@ -12,6 +12,10 @@ export interface Manners {
   maxStreams: number
   /** Refuses every stream. */
   refuseStreams: boolean
+  /** The least time between two pings of a client; 5 min, as with gRPC's servers. */
+  minPingMillis: number
+  /** Whether it takes pings while no call is running. */
+  pingsWithoutCalls: boolean
   /** Answers every call with this status, alone. */
   failWith: { readonly code: number; readonly details: string } | undefined
 }
@@ -30,6 +34,9 @@ export interface Seen {
   /** Streams above a limit that the client had confirmed: always 0. */
   overTheLimit: number
   inFlight: number
+  /** Pings of clients, and those that came too early. */
+  pings: number
+  earlyPings: number
   /** The most streams at once on one connection. */
   most: number
 }
@@ -40,6 +47,8 @@ export const good = (maxStreams = Infinity): Manners => ({
   mute: false,
   maxStreams,
   refuseStreams: false,
+  minPingMillis: 300_000,
+  pingsWithoutCalls: false,
   failWith: undefined
 })
 
@@ -52,5 +61,7 @@ export const nothing = (): Seen => ({
   refused: 0,
   overTheLimit: 0,
   inFlight: 0,
+  pings: 0,
+  earlyPings: 0,
   most: 0
 })

@@ -20,6 +20,8 @@ export interface GoAwayOptions {
   readonly lastStream?: number | undefined
   /** Default: NO_ERROR. */
   readonly code?: number | undefined
+  /** What it says beside the code, such as `too_many_pings`. Default: nothing. */
+  readonly debug?: string | undefined
 }
 
 /** What a connection needs of its server. */
@@ -32,6 +34,10 @@ export interface ConnectionOwner {
   run(effect: Effect.Effect<void>): Fiber.Fiber<void>
   connectionEnded(connection: ServerConnection): void
 }
+
+/** Without calls, and without permission, a ping may come every two hours. */
+const idlePingMillis = 7_200_000
+const forgivenPings = 2
 
 /** Above every stream: a goodbye that refuses none. */
 const everyStream = 2_147_483_647
@@ -46,6 +52,8 @@ export class ServerConnection implements ServerStreamOwner, SocketListener<Clien
   private lastStream = 0
   /** No stream that comes now is looked at. */
   private leaving = false
+  private pingedAt = -Infinity
+  private strikes = 0
   /** The limit that was told last, and how many of those that were told the client has not confirmed. */
   private told = Infinity
   private unconfirmed = 0
@@ -83,6 +91,8 @@ export class ServerConnection implements ServerStreamOwner, SocketListener<Clien
     return this.owner.run(effect)
   }
   send(frame: ServerFrame, bytes: number): void {
+    // Whoever answers is no idle victim.
+    if (frame._tag === "Headers" || frame._tag === "Data" || frame._tag === "Trailers") this.strikes = 0
     this.socket.send(frame, bytes)
   }
 
@@ -101,6 +111,9 @@ export class ServerConnection implements ServerStreamOwner, SocketListener<Clien
       case "SettingsAck":
         this.unconfirmed--
         return
+      case "Ping":
+        this.socket.send({ _tag: "PingAck", id: frame.id }, 8)
+        return this.pinged()
       case "PingAck":
         // What the client had sent before it knew has arrived by now.
         return this.goAway({ abrupt: true })
@@ -133,14 +146,14 @@ export class ServerConnection implements ServerStreamOwner, SocketListener<Clien
    * **Details**: as servers do that lose nothing: first a goodbye that refuses no stream, and the last one when the client
    * has surely heard of it. `abrupt`: the last one at once; streams that are on their way are not looked at.
    */
-  goAway({ abrupt = false, code = codes.noError, lastStream = this.lastStream }: GoAwayOptions = {}): void {
+  goAway({ abrupt = false, code = codes.noError, debug, lastStream = this.lastStream }: GoAwayOptions = {}): void {
     if (this.leaving) return
     if (!abrupt) {
-      this.socket.send({ _tag: "GoAway", lastStream: everyStream, code }, 8)
+      this.socket.send({ _tag: "GoAway", lastStream: everyStream, code, debug }, 8)
       return this.socket.send({ _tag: "Ping" }, 8)
     }
     this.leaving = true
-    this.socket.send({ _tag: "GoAway", lastStream, code }, 8)
+    this.socket.send({ _tag: "GoAway", lastStream, code, debug }, 8)
     for (const stream of [...this.streams.values()]) if (stream.id > lastStream) stream.lost()
     this.leaveIfDone()
   }
@@ -184,6 +197,20 @@ export class ServerConnection implements ServerStreamOwner, SocketListener<Clien
     }
     if (route === undefined) return stream.status(12, `no such method: ${frame.path}`, Metadata.empty)
     stream.start()
+  }
+
+  /** As gRPC's servers do: two pings too early are forgiven. */
+  private pinged(): void {
+    const { manners, seen, timers } = this.owner
+    seen.pings++
+    const now = timers.now()
+    const least = this.streams.size > 0 || manners.pingsWithoutCalls ? manners.minPingMillis : idlePingMillis
+    const early = now - this.pingedAt < least
+    this.pingedAt = now
+    if (!early) return
+    seen.earlyPings++
+    if (++this.strikes <= forgivenPings) return
+    this.goAway({ abrupt: true, code: codes.enhanceYourCalm, debug: "too_many_pings" })
   }
 
   private drop(): void {

@@ -72,7 +72,7 @@ export class ServerStream {
     if (this.over) this.fiber.interruptUnsafe()
   }
 
-  onFrame(frame: Exclude<ClientFrame, { _tag: "Headers" | "SettingsAck" | "PingAck" }>): void {
+  onFrame(frame: Exclude<ClientFrame, { _tag: "Headers" | "SettingsAck" | "Ping" | "PingAck" }>): void {
     if (this.over) return
     switch (frame._tag) {
       case "Data":

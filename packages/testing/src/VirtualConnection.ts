@@ -30,6 +30,8 @@ export class VirtualConnection implements Session<Connection>, Connection, Strea
   closings = 0
   private readonly socket: Socket<ServerFrame, ClientFrame>
   private readonly waiting = new Set<ClientStream>()
+  private readonly pings = new Map<number, () => void>()
+  private pinged = 0
   private readonly greeted = Deferred.makeUnsafe<void, ConnectError>()
   private end: ConnectError | undefined = undefined
   private listener: (() => void) | undefined = undefined
@@ -67,6 +69,13 @@ export class VirtualConnection implements Session<Connection>, Connection, Strea
     this.listener = listener
   }
 
+  ping(answered: () => void): boolean {
+    if (this.over) return false
+    this.pings.set(++this.pinged, answered)
+    this.socket.send({ _tag: "Ping", id: this.pinged }, 8)
+    return true
+  }
+
   start(options: StartOptions, listener: CallListener): Wire {
     if (this.over) {
       this.timers.soon(() => listener.onStatus(14, "The connection has ended", Metadata.empty, "NotSent"))
@@ -94,8 +103,13 @@ export class VirtualConnection implements Session<Connection>, Connection, Strea
         return this.changed()
       case "Ping":
         return this.socket.send({ _tag: "PingAck" }, 8)
+      case "PingAck": {
+        const answered = this.pings.get(frame.id)
+        this.pings.delete(frame.id)
+        return answered?.()
+      }
       case "GoAway":
-        return this.goAway(frame.lastStream, frame.code)
+        return this.goAway(frame.lastStream, frame.code, frame.debug)
       default:
         return this.streams.get(frame.stream)?.onFrame(frame)
     }
@@ -115,15 +129,17 @@ export class VirtualConnection implements Session<Connection>, Connection, Strea
   }
 
   /** Closes it; what still runs fails. */
-  readonly close: Effect.Effect<void> = Effect.sync(() => {
-    this.closings++
-    this.finish("Closed")
-    for (const stream of this.all()) stream.abort(14, "Connection closed")
-    this.socket.close()
-  })
+  close(details = "Connection closed"): Effect.Effect<void> {
+    return Effect.sync(() => {
+      this.closings++
+      this.finish("Closed")
+      for (const stream of this.all()) stream.abort(14, details)
+      this.socket.close()
+    })
+  }
 
-  private goAway(lastStream: number, code: number): void {
-    this.finish("Closed")
+  private goAway(lastStream: number, code: number, debug: string | undefined): void {
+    this.finish(code === codes.enhanceYourCalm && debug === "too_many_pings" ? "TooManyPings" : "Closed")
     for (const stream of this.all()) {
       // Node destroys its session at a goodbye with an error: what the server knows ends with the rest.
       if (code !== codes.noError) stream.broken(code)
@@ -147,7 +163,7 @@ export class VirtualConnection implements Session<Connection>, Connection, Strea
     }
   }
 
-  private finish(how: SocketEnd): void {
+  private finish(how: SocketEnd | "TooManyPings"): void {
     if (this.over) return
     this.over = true
     const error = new ConnectError({ reason: { _tag: how }, endpoint: this.peer })

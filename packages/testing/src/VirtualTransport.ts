@@ -12,6 +12,8 @@ import type { Connector } from "@hawser/core/Session"
 import type { Connection, Transport, TransportOptions } from "@hawser/grpc/Connection"
 import * as Credentials from "@hawser/grpc/Credentials"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type { ClientFrame, ServerFrame } from "./Frame.ts"
 import type { Security } from "./Host.ts"
 import type { Network } from "./Network.ts"
@@ -47,7 +49,7 @@ const connector = (
     if (problem !== undefined) return yield* new ConnectError({ reason: problem, endpoint: address })
     const connection = yield* Effect.acquireRelease(
       Effect.sync(() => new VirtualConnection(address, socket, network.timers)),
-      (connection) => connection.close
+      (connection, exit) => connection.close(details(exit))
     )
     opened(connection)
     yield* connection.ready
@@ -58,6 +60,11 @@ const connector = (
     Effect.flatMap(network.lookup(endpoint.addresses[0]), (found) =>
       race({ ...endpoint, addresses: found as [string, ...Array<string>] })
     )
+}
+
+const details = (exit: Exit.Exit<unknown, unknown>): string | undefined => {
+  const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+  return error instanceof ConnectError ? error.message : undefined
 }
 
 /** Why the two sides do not come together, if they do not. */

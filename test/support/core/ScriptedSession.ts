@@ -24,6 +24,13 @@ export class ScriptedSession implements Session<ScriptedSession> {
   closed = false
   /** Nothing is heard from it, and it answers nothing. */
   frozen = false
+  /** Pings that nobody has answered yet. */
+  pings: Array<() => void> = []
+  /** Pings ever. */
+  pinged = 0
+  /** Whether it can be pinged, and whether it answers at once. */
+  pingable = true
+  answersPings = true
   /** The highest limit that it ever had. */
   mostAllowed: number
   private end: ConnectError | undefined = undefined
@@ -49,6 +56,13 @@ export class ScriptedSession implements Session<ScriptedSession> {
   listen(listener: (() => void) | undefined): void {
     this.listener = listener
   }
+  ping(answered: () => void): boolean {
+    if (!this.pingable || this.over) return false
+    this.pinged++
+    if (this.answersPings && !this.frozen) answered()
+    else this.pings.push(answered)
+    return true
+  }
   /** Whether anybody listens. */
   get heeded(): boolean {
     return this.listener !== undefined
@@ -63,6 +77,10 @@ export class ScriptedSession implements Session<ScriptedSession> {
   /** GOAWAY: no new calls, the old ones go on. */
   goAway(): void {
     this.finish(new ConnectError({ reason: { _tag: "Closed" }, endpoint: this.address }))
+  }
+  /** GOAWAY with ENHANCE_YOUR_CALM and `too_many_pings`. */
+  complain(): void {
+    this.finish(new ConnectError({ reason: { _tag: "TooManyPings" }, endpoint: this.address }))
   }
   /** The connection breaks, with everything on it. */
   lose(): void {

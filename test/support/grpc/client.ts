@@ -87,6 +87,7 @@ const gauged = (transport: Service, gauge: Gauge): Service => ({
           limit: () => session.limit(),
           heardAt: () => session.heardAt(),
           ended: () => session.ended(),
+          ping: (answered: () => void) => session.ping?.(answered) === true,
           listen: (listener: (() => void) | undefined) => session.listen(listener)
         }))
     )

@@ -25,7 +25,9 @@ describe("the gauges of a cluster", () => {
         "hawser.cluster.connections": 2,
         "hawser.cluster.endpoints healthy": 2,
         "hawser.cluster.endpoints unhealthy": 0,
-        "hawser.cluster.endpoints unknown": 0
+        "hawser.cluster.endpoints unknown": 0,
+        "hawser.cluster.event_loop_lag": 0,
+        "hawser.cluster.too_many_pings": 0
       })
       yield* Scope.close(scope, Exit.void)
       assert.deepStrictEqual(yield* gauges, [])

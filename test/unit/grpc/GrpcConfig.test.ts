@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Credentials, type Retry } from "@hawser/grpc"
+import { Credentials, Keepalive, type Retry } from "@hawser/grpc"
 import { RoundRobin } from "@hawser/core"
 import * as GrpcConfig from "@hawser/grpc/GrpcConfig"
 import { Config, ConfigProvider, Effect, Layer } from "effect"
@@ -32,6 +32,7 @@ describe("GrpcConfig", () => {
         G_QUEUE_MAX: "10",
         G_QUEUE_TIMEOUT: "1 second",
         G_SILENCE: "false",
+        G_KEEPALIVE: "false",
         G_BALANCER: "round_robin",
         G_DEADLINE: "2 seconds",
         G_RETRY: "5",
@@ -60,6 +61,7 @@ describe("GrpcConfig", () => {
         l4: true,
         queue: { max: 10, timeout: "1 second" },
         silence: false,
+        keepalive: false,
         deadline: "2 seconds",
         proxy: { address: "proxy:3128", credentials: undefined },
         compression: "gzip",
@@ -81,6 +83,8 @@ describe("GrpcConfig", () => {
         G_SILENCE: "soon",
         G_BALANCER: "random",
         G_DEADLINE: "never",
+        G_KEEPALIVE: "1 minute",
+        G_KEEPALIVE_WITHOUT_CALLS: "perhaps",
         G_RETRY: "often",
         G_MAX_SEND_BYTES: "1e99"
       })
@@ -91,6 +95,7 @@ describe("GrpcConfig", () => {
         "connections.max",
         "credentials",
         "deadline",
+        "keepalive",
         "maxSendBytes",
         "queue.max",
         "retry",
@@ -98,6 +103,27 @@ describe("GrpcConfig", () => {
         "target"
       ])
       assert.strictEqual(issues.find((issue) => issue.path === "connections.max")?.value, '"four"')
+    })
+  )
+
+  it.effect("reads a keepalive and what the server permits", () =>
+    Effect.gen(function* () {
+      const { keepalive } = yield* read({
+        G_TARGET: "greeter:1",
+        G_KEEPALIVE: "1 minute",
+        G_KEEPALIVE_TIMEOUT: "5 seconds",
+        G_KEEPALIVE_WITHOUT_CALLS: "true",
+        G_KEEPALIVE_SERVER_MIN_TIME: "30 seconds",
+        G_KEEPALIVE_SERVER_WITHOUT_CALLS: "true"
+      })
+      const permits = { minTime: "30 seconds", withoutCalls: true } as const
+      assert.deepStrictEqual(
+        keepalive,
+        Keepalive.make({ time: "1 minute", timeout: "5 seconds", withoutCalls: true, serverPermits: permits })
+      )
+      assert.isUndefined((yield* read({ G_TARGET: "greeter:1" })).keepalive)
+      const error = yield* failure({ G_TARGET: "greeter:1", G_KEEPALIVE: "1 minute" })
+      assert.include(String(error), "at least 300000 ms")
     })
   )
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Backoff, PeakEwma, RoundRobin } from "@hawser/core"
-import { type Channel, Credentials, Deadline, type GrpcOptions, Retry } from "@hawser/grpc"
+import { type Channel, Credentials, Deadline, type GrpcOptions, Keepalive, Retry } from "@hawser/grpc"
 import { decode, decodeBare } from "@hawser/grpc/Options"
 import { Duration, Effect, Schedule } from "effect"
 import { cert, key } from "../../support/pem.ts"
@@ -25,6 +25,7 @@ describe("defaults", () => {
       })
       assert.deepStrictEqual(decoded.queue, { max: 1000, timeoutMillis: 30_000 })
       assert.deepStrictEqual(decoded.silence, { atLeastMillis: 200 })
+      assert.deepStrictEqual(decoded.keepalive, Keepalive.make())
       assert.strictEqual(decoded.balancer, PeakEwma.policy)
       assert.strictEqual(decoded.deadlineMillis, 15_000)
       assert.strictEqual((decoded.retry as Retry.RetryPolicy).maxAttempts, 3)
@@ -45,6 +46,7 @@ describe("defaults", () => {
         "connections",
         "queue",
         "silence",
+        "keepalive",
         "balancer",
         "deadline",
         "retry",
@@ -79,6 +81,7 @@ describe("options", () => {
     Effect.gen(function* () {
       const retry = Retry.make({ maxAttempts: 2 })
       const reconnect = Schedule.spaced("1 second")
+      const keepalive = Keepalive.make({ time: "10 minutes" })
       const perCall = (self: Channel.Channel) => self
       const options: GrpcOptions.GrpcOptions = {
         target: "ipv4:10.0.0.1:1,10.0.0.2:1",
@@ -87,6 +90,7 @@ describe("options", () => {
         connections: { min: 0, max: 2, maxAge: "1 minute", streamsPerConnection: 10, connectTimeout: "5 seconds" },
         queue: { max: 0, timeout: Duration.seconds(1) },
         silence: { atLeast: 500 },
+        keepalive,
         balancer: RoundRobin.policy,
         deadline: "5 seconds",
         retry,
@@ -113,6 +117,7 @@ describe("options", () => {
       })
       assert.deepStrictEqual(decoded.queue, { max: 0, timeoutMillis: 1000 })
       assert.deepStrictEqual(decoded.silence, { atLeastMillis: 500 })
+      assert.strictEqual(decoded.keepalive, keepalive)
       assert.strictEqual(decoded.deadlineMillis, 5000)
       assert.strictEqual(decoded.retry, retry)
       assert.strictEqual(decoded.balancer, RoundRobin.policy)
@@ -147,8 +152,9 @@ describe("options", () => {
 
   it.effect("take false and none for what can be left out", () =>
     Effect.gen(function* () {
-      const decoded = yield* decode({ target, silence: false, retry: false, deadline: Deadline.none })
+      const decoded = yield* decode({ target, silence: false, keepalive: false, retry: false, deadline: Deadline.none })
       assert.strictEqual(decoded.silence, false)
+      assert.strictEqual(decoded.keepalive, false)
       assert.strictEqual(decoded.retry, false)
       assert.strictEqual(decoded.deadlineMillis, Infinity)
     })
@@ -177,6 +183,7 @@ describe("a value out of bounds", () => {
     ["silence.atLeast", [0, 49, NaN, "200"], /a duration from 50 ms/],
     ["balancer", ["round_robin", {}, { name: "x" }, () => {}], /a policy/],
     ["deadline", [0, -1, NaN, Infinity, "25 days", "5", null, false], /a duration above 0/],
+    ["keepalive", [true, 3, {}, "5 minutes", { time: "10 minutes" }], /Keepalive\.make/],
     ["retry", [true, 3, {}, { attempts: 3 }], /Retry\.make/],
     ["reconnect", ["1 second", 5, false], /a Schedule/],
     ["drain", [-1, NaN, Infinity, "30 secs"], /a duration from 0 ms/],
