@@ -10,7 +10,7 @@ import type { ScriptedSession } from "../../support/core/ScriptedSession.ts"
 const setup = (options: TestClusterOptions = {}) =>
   Effect.gen(function* () {
     const clock = yield* JumpClock.make
-    const all = yield* make({ silence: false, max: 1, ...options }).pipe(
+    const all = yield* make({ silence: false, max: 1, maxAge: Infinity, ...options }).pipe(
       Effect.provideService(Clock.Clock, clock),
       Random.withSeed(1)
     )
