@@ -41,9 +41,10 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "AuthTokens BridgeCall CallMetrics Client Breaker Fallback Hedge RateLimit RequestId Resume Retry ServiceConfigDecode ServiceConfigDns WaitForReady",
     "Auth CallObserver ServiceConfigExplain ServiceConfigLimits StreamCall UnaryCall",
     "Bridge CallLog CallTracing ServiceConfigMiddleware StackCall",
-    "GrpcOptions ServiceConfig",
+    "ServiceConfig",
+    "GrpcOptions",
     "Decoded",
-    "Options",
+    "GrpcConfigNames Options Resending",
     "Grpc",
     "GrpcConfig",
     "index"

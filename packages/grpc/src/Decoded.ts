@@ -20,6 +20,7 @@ import type { GrpcOptions } from "./GrpcOptions.ts"
 import * as Keepalive from "./Keepalive.ts"
 import type { Hedge } from "./Hedge.ts"
 import * as Retry from "./Retry.ts"
+import type { ServiceConfig } from "./ServiceConfig.ts"
 import * as Target from "./Target.ts"
 
 /** Options with every default filled in. Times are milliseconds. */
@@ -45,6 +46,11 @@ export interface Decoded {
   readonly hedge: Hedge | false
   readonly breaker: Breaker | false
   readonly tracing: CallTracing.CallTracing | false
+  readonly serviceConfig: ServiceConfig | undefined
+  /** Which slots were given: they go before a service config. */
+  readonly given: { readonly deadline: boolean; readonly retry: boolean; readonly hedge: boolean }
+  /** Sizes for methods of which the service config says nothing, where it raises those of the connection. */
+  readonly sizes: { readonly maxRequestBytes: number | undefined; readonly maxResponseBytes: number | undefined }
   readonly reconnect: Schedule.Schedule<unknown, ConnectError>
   readonly drainMillis: number
   readonly maxReceiveBytes: number
@@ -60,11 +66,29 @@ export interface Decoded {
 /** What concerns connections alone. */
 export type DecodedBare = Omit<
   Decoded,
-  "deadlineMillis" | "retry" | "hedge" | "breaker" | "tracing" | "perCall" | "perAttempt"
+  | "deadlineMillis"
+  | "retry"
+  | "hedge"
+  | "breaker"
+  | "tracing"
+  | "serviceConfig"
+  | "given"
+  | "sizes"
+  | "perCall"
+  | "perAttempt"
 >
 
+/** Options whose service config has been read. */
+export type ReadOptions = Omit<GrpcOptions, "serviceConfig"> & { readonly serviceConfig?: ServiceConfig | undefined }
+
+/** What gRPC takes by default, in bytes. */
+const defaultBytes = 4_194_304
+
 /** Fills in the defaults. The options must be in order. */
-export const withDefaults = (options: GrpcOptions): Decoded => {
+export const withDefaults = (options: ReadOptions): Decoded => {
+  const { serviceConfig: config } = options
+  const send = sizeOf(options.maxSendBytes, config?.maxRequestBytes)
+  const receive = sizeOf(options.maxReceiveBytes, config?.maxResponseBytes)
   const target = Result.getOrThrow(Target.parse(options.target))
   const { l4 = false } = options
   const {
@@ -91,16 +115,23 @@ export const withDefaults = (options: GrpcOptions): Decoded => {
     queue: { max: waiters, timeoutMillis: Deadline.millisOf(timeout) },
     silence: silence === false ? false : { atLeastMillis: Deadline.millisOf(silence?.atLeast ?? 200) },
     keepalive: options.keepalive ?? Keepalive.make(),
-    balancer: options.balancer ?? PeakEwma.policy,
+    balancer: options.balancer ?? config?.balancing?.policy ?? PeakEwma.policy,
     deadlineMillis: deadline === none ? Infinity : Deadline.millisOf(deadline),
     retry: options.retry ?? Retry.make(),
     hedge: options.hedge ?? false,
     breaker: options.breaker ?? false,
     tracing: options.tracing ?? CallTracing.make(),
+    serviceConfig: config,
+    given: {
+      deadline: options.deadline !== undefined,
+      retry: options.retry !== undefined,
+      hedge: options.hedge !== undefined
+    },
+    sizes: { maxRequestBytes: send.others, maxResponseBytes: receive.others },
     reconnect: options.reconnect ?? Backoff.connection,
     drainMillis: Deadline.millisOf(options.drain ?? "30 seconds"),
-    maxReceiveBytes: options.maxReceiveBytes ?? 4_194_304,
-    maxSendBytes: options.maxSendBytes ?? 4_194_304,
+    maxReceiveBytes: receive.most,
+    maxSendBytes: send.most,
     proxy:
       options.proxy === undefined
         ? undefined
@@ -111,4 +142,14 @@ export const withDefaults = (options: GrpcOptions): Decoded => {
     perCall: options.perCall,
     perAttempt: options.perAttempt
   }
+}
+
+/** A config may ask for more than the default, for its own methods; never for more than the application allows. */
+const sizeOf = (
+  given: number | undefined,
+  asked: number | undefined
+): { readonly most: number; readonly others: number | undefined } => {
+  if (given !== undefined) return { most: given, others: undefined }
+  if (asked === undefined || asked <= defaultBytes) return { most: defaultBytes, others: undefined }
+  return { most: Math.min(asked, 2_147_483_647), others: defaultBytes }
 }

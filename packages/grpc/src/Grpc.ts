@@ -11,7 +11,7 @@
  * | call metrics | see the whole call: every attempt, every wait |
  * | call span | the same, as a span; only where a tracer records |
  * | `perCall` | yours; sees calls, may change their deadline |
- * | deadline | above retry, so that one deadline spans all attempts and the waits between them |
+ * | deadline | above retry, so that one deadline spans all attempts and the waits between them; a service config's timeouts and `waitForReady` beside it |
  * | breaker | off by default; judges what is left after retries |
  * | retry xor hedge | above everything that concerns one attempt |
  * | `perAttempt` | yours; sees attempts |
@@ -24,6 +24,7 @@
 import * as Cluster from "@hawser/core/Cluster"
 import type { ConnectError } from "@hawser/core/ConnectError"
 import type { OptionsError } from "@hawser/core/OptionsError"
+import type { RetryBudget } from "@hawser/core/RetryBudget"
 import { monotonicMillis } from "@hawser/core/Time"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -35,18 +36,17 @@ import * as CallMetrics from "./CallMetrics.ts"
 import * as Auth from "./Auth.ts"
 import * as Breaker from "./Breaker.ts"
 import type { BridgeOptions } from "./BridgeCall.ts"
-import { type Call, none } from "./Call.ts"
+import { none } from "./Call.ts"
 import * as CallTracing from "./CallTracing.ts"
-import { Channel, make as makeChannel } from "./Channel.ts"
+import { Channel } from "./Channel.ts"
 import type { Connection } from "./Connection.ts"
 import * as Credentials from "./Credentials.ts"
 import * as Deadline from "./Deadline.ts"
 import type { GrpcBareOptions, GrpcOptions } from "./GrpcOptions.ts"
 import type { Decoded, DecodedBare } from "./Decoded.ts"
-import * as Hedge from "./Hedge.ts"
-import * as Retry from "./Retry.ts"
+import { resending } from "./Resending.ts"
 import { RetryPlan } from "./RetryPlan.ts"
-import type { RpcError } from "./RpcError.ts"
+import type { Policies } from "./ServiceConfigMiddleware.ts"
 import * as StackCall from "./StackCall.ts"
 import { Transport } from "./Transport.ts"
 import { version } from "./Version.ts"
@@ -108,20 +108,25 @@ export const layer = (options: GrpcOptions): Layer.Layer<Channel | GrpcCluster, 
       const context = yield* Effect.context<never>()
       const { name } = decoded.target
       const metrics = CallMetrics.make(name, context)
-      const { breaker, credentials, deadlineMillis, hedge, perAttempt, perCall, tracing } = decoded
-      const retry = decoded.retry === false ? false : yield* Retry.gauged(decoded.retry, name)
-      let channel: Channel = bare
+      const { breaker, credentials, deadlineMillis, given, hedge, perAttempt, perCall, sizes, tracing } = decoded
+      const config = yield* configured(decoded)
+      let channel: Channel = config === undefined ? bare : config.explained(bare)
       if (tracing !== false) channel = CallTracing.perAttempt(tracing)(channel)
       const attempts = CallMetrics.perAttempt(metrics)(channel)
       channel = perAttempt === undefined ? attempts : perAttempt(attempts)
-      channel = resending(channel, hedge, retry)
+      const { resent, retry } = yield* resending(channel, decoded, config?.policies)
+      channel = resent
       if (breaker !== false) channel = yield* Breaker.withGauge(channel, breaker, name)
+      // A default that was not asked for gives way to the timeouts of the config; one that was is one more bound.
+      if (config !== undefined && given.deadline) channel = config.prepare(sizes)(channel)
       channel = Deadline.withDefault(channel, deadlineMillis === Infinity ? none : deadlineMillis)
+      if (config !== undefined && !given.deadline) channel = config.prepare(sizes)(channel)
       if (perCall !== undefined) channel = perCall(channel)
       if (tracing !== false) channel = CallTracing.perCall(tracing)(channel)
       channel = CallMetrics.perCall(metrics)(channel)
       // Whatever is added to the stack above and is not in `StackCall` belongs into this list.
-      if (perCall === undefined && perAttempt === undefined && breaker === false && hedge === false) {
+      const isPlain = perCall === undefined && perAttempt === undefined && config === undefined
+      if (isPlain && breaker === false && hedge === false) {
         channel = StackCall.make({
           bridge,
           metrics,
@@ -137,13 +142,24 @@ export const layer = (options: GrpcOptions): Layer.Layer<Channel | GrpcCluster, 
     })
   )
 
-/** Retry or hedge, never both for one call: what is hedged is not retried. They share the budget of retries. */
-const resending = (channel: Channel, hedge: Decoded["hedge"], retry: Decoded["retry"]): Channel => {
-  const retried = retry === false ? channel : Retry.intercept(retry)(channel)
-  if (hedge === false) return retried
-  const hedged = Hedge.intercept(hedge)(channel)
-  const by = <I, O>(call: Call<I, O>): Channel => (Hedge.isHedged(hedge, call.method) ? hedged : retried)
-  return makeChannel<RpcError>({ unary: (call) => by(call).unary(call), stream: (call) => by(call).stream(call) })
+/** A service config as the parts of a stack. Loaded on demand: `effect/Schema` is behind it. */
+const configured = ({ serviceConfig }: Decoded): Effect.Effect<Configured | undefined> => {
+  if (serviceConfig === undefined) return Effect.undefined
+  const { forMethod } = serviceConfig
+  return Effect.map(
+    Effect.promise(() => Promise.all([import("./ServiceConfigMiddleware.ts"), import("./ServiceConfigLimits.ts")])),
+    ([Middleware, Limits]) => ({
+      policies: (budget) => Middleware.policies(serviceConfig, forMethod, budget),
+      explained: Limits.explained,
+      prepare: (sizes) => (self) => Middleware.prepare(forMethod, self, sizes)
+    })
+  )
+}
+
+interface Configured {
+  readonly policies: (budget: RetryBudget) => Policies
+  readonly explained: (self: Channel) => Channel
+  readonly prepare: (sizes: Decoded["sizes"]) => (self: Channel) => Channel
 }
 
 /**

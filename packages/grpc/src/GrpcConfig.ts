@@ -16,8 +16,10 @@ import { none } from "./Call.ts"
 import type { Channel } from "./Channel.ts"
 import * as Credentials from "./Credentials.ts"
 import * as Grpc from "./Grpc.ts"
+import * as Names from "./GrpcConfigNames.ts"
 import type { GrpcOptions } from "./GrpcOptions.ts"
 import * as Keepalive from "./Keepalive.ts"
+import { found } from "./Options.ts"
 import * as Retry from "./Retry.ts"
 
 /**
@@ -70,9 +72,14 @@ export const layerConfig = (
  * | `PROXY`, `PROXY_CREDENTIALS` | `proxy.address`, `proxy.credentials` |
  * | `COMPRESSION` | `gzip`, `deflate` or `false` |
  * | `DRAIN`, `MAX_RECEIVE_BYTES`, `MAX_SEND_BYTES`, `FLOW_CONTROL_WINDOW` | the same |
+ * | `SERVICE_CONFIG` | `serviceConfig`, as JSON |
  *
  * **Details**: durations are as in code: `"250 millis"`, `"2 seconds"`. What needs code (`reconnect`, `perCall`,
- * `perAttempt`, a retry schedule) is added with `Config.map`. Names that are not in the table are not read.
+ * `perAttempt`, a retry schedule) is added with `Config.map`. Other names under the prefix are misspelt, and are listed in
+ * the `OptionsError` of the layer. But for the names that Kubernetes gives every container for a service that is called
+ * like the prefix (`GREETER_SERVICE_HOST`, `GREETER_PORT_50051_TCP`): those are passed over.
+ *
+ * **Gotchas**: a prefix is for one client alone. Providers tell which names there are but for those that hold a list.
  *
  * **Example** (The rest from code)
  *
@@ -90,16 +97,29 @@ export const layerConfig = (
  * ```
  */
 export const fromPrefix = (prefix: string): Config.Config<GrpcOptions> =>
-  Config.nested(Config.map(texts, options), prefix)
+  Config.map(
+    Config.all({ said: Config.nested(texts, prefix), under: Names.under(prefix) }),
+    ({ said, under }): GrpcOptions => {
+      const unknown = Names.unknown(prefix, under, names)
+      return unknown.length === 0 ? options(said) : ({ ...options(said), [found]: unknown } as GrpcOptions)
+    }
+  )
 
-const text = (name: string) => Config.map(Config.option(Config.String(name)), Option.getOrUndefined)
+/** The names that are read. */
+const names: Array<string> = []
+const read = (name: string): string => {
+  names.push(name)
+  return name
+}
+const text = (name: string) => Config.map(Config.option(Config.String(read(name))), Option.getOrUndefined)
+const secret = (name: string) => Config.map(Config.option(Config.Redacted(read(name))), Option.getOrUndefined)
 
 const texts = Config.all({
-  target: Config.String("TARGET"),
+  target: Config.String(read("TARGET")),
   plaintext: text("PLAINTEXT"),
   ca: text("TLS_CA"),
   cert: text("TLS_CERT"),
-  key: Config.map(Config.option(Config.Redacted("TLS_KEY")), Option.getOrUndefined),
+  key: secret("TLS_KEY"),
   serverName: text("TLS_SERVER_NAME"),
   authority: text("AUTHORITY"),
   userAgent: text("USER_AGENT"),
@@ -121,12 +141,13 @@ const texts = Config.all({
   deadline: text("DEADLINE"),
   retry: text("RETRY"),
   proxy: text("PROXY"),
-  proxyCredentials: Config.map(Config.option(Config.Redacted("PROXY_CREDENTIALS")), Option.getOrUndefined),
+  proxyCredentials: secret("PROXY_CREDENTIALS"),
   compression: text("COMPRESSION"),
   flowControlWindow: text("FLOW_CONTROL_WINDOW"),
   drain: text("DRAIN"),
   maxReceiveBytes: text("MAX_RECEIVE_BYTES"),
-  maxSendBytes: text("MAX_SEND_BYTES")
+  maxSendBytes: text("MAX_SEND_BYTES"),
+  serviceConfig: text("SERVICE_CONFIG")
 })
 
 type Texts = Config.Success<typeof texts>
@@ -167,7 +188,8 @@ const options = (read: Texts): GrpcOptions => {
     flowControlWindow: number(read.flowControlWindow),
     drain: read.drain,
     maxReceiveBytes: number(read.maxReceiveBytes),
-    maxSendBytes: number(read.maxSendBytes)
+    maxSendBytes: number(read.maxSendBytes),
+    serviceConfig: read.serviceConfig
   }
   return raw as unknown as GrpcOptions
 }

@@ -17,6 +17,7 @@ import type { CallTracing } from "./CallTracing.ts"
 import type { Keepalive } from "./Keepalive.ts"
 import type { Hedge } from "./Hedge.ts"
 import type { Retry } from "./Retry.ts"
+import type { ServiceConfig } from "./ServiceConfig.ts"
 
 /** How many connections there are to each endpoint. */
 export interface ConnectionsOptions {
@@ -99,6 +100,13 @@ export interface GrpcOptions {
   /** Spans of calls and attempts, where a tracer records. Default `CallTracing.make()`. */
   readonly tracing?: CallTracing | false | undefined
   /**
+   * gRPC's service config: `ServiceConfig.make({ … })`, or its JSON as a text. `ServiceConfig.fromFile` and `.fromDns` read
+   * it from elsewhere. It says what holds where the slot is not given: its policies of retry, hedging, balancing and health
+   * and its sizes give way to `retry`, `hedge`, `balancer`, `health`, `maxSendBytes` and `maxReceiveBytes`. Its timeouts take
+   * the place of the default deadline, and bound one that is given. Default: none.
+   */
+  readonly serviceConfig?: ServiceConfig | string | undefined
+  /**
    * The waits between dials to an endpoint that can't be reached. Default 1 s × 1.6, ±20 %, up to 120 s
    * (connection-backoff.md).
    */
@@ -138,5 +146,5 @@ export interface GrpcOptions {
 /** The options of `Grpc.layerBare`: those of connections, none of calls. */
 export type GrpcBareOptions = Omit<
   GrpcOptions,
-  "deadline" | "retry" | "hedge" | "breaker" | "tracing" | "perCall" | "perAttempt"
+  "deadline" | "retry" | "hedge" | "breaker" | "tracing" | "serviceConfig" | "perCall" | "perAttempt"
 >

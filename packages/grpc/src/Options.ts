@@ -27,6 +27,7 @@ import type { GrpcOptions } from "./GrpcOptions.ts"
 import * as Keepalive from "./Keepalive.ts"
 import * as Hedge from "./Hedge.ts"
 import * as Retry from "./Retry.ts"
+import * as ServiceConfig from "./ServiceConfig.ts"
 import { distance } from "./Spelling.ts"
 import * as Target from "./Target.ts"
 
@@ -132,6 +133,12 @@ export const GrpcOptionsSchema = Schema.Struct({
   hedge: slot<Hedge.Hedge>("Hedge.make({ … }) or false", Hedge.isHedge),
   breaker: slot<Breaker.Breaker>("Breaker.make({ … }) or false", Breaker.isBreaker),
   tracing: slot<CallTracing.CallTracing>("CallTracing.make({ … }) or false", CallTracing.isCallTracing),
+  serviceConfig: Schema.optional(
+    value<ServiceConfig.ServiceConfig | string>(
+      "ServiceConfig.make({ … }), or its JSON as a text",
+      (u) => typeof u === "string" || ServiceConfig.isServiceConfig(u)
+    )
+  ),
   perCall: Schema.optional(middleware),
   perAttempt: Schema.optional(middleware)
 })
@@ -153,18 +160,61 @@ export const decodeBare = (options: unknown): Effect.Effect<Decoded, OptionsErro
     tracing: false
   }))
 
+/** Problems that were found where options were read, to be told with all others: under this key, which no option has. */
+export const found: unique symbol = Symbol.for("hawser/Options/found")
+
+const split = (options: unknown): { readonly before: ReadonlyArray<OptionsIssue>; readonly input: unknown } => {
+  if (typeof options !== "object" || options === null || !(found in options)) return { before: [], input: options }
+  const { [found]: before, ...input } = options as { readonly [found]: ReadonlyArray<OptionsIssue> }
+  return { before, input }
+}
+
 const run = (
   schema: typeof GrpcOptionsSchema | typeof GrpcBareOptionsSchema,
-  input: unknown,
+  options: unknown,
   calls: boolean
 ): Effect.Effect<Decoded, OptionsError> =>
   Effect.suspend(() => {
+    const { before, input } = split(options)
     const parsed = SchemaParser.decodeUnknownResult<Schema.Decoder<GrpcOptions>>(schema, parseOptions)(input)
     const issues = Result.isFailure(parsed) ? structural(schema.fields, input, parsed.failure) : []
-    issues.push(...related(input, calls))
-    if (Result.isFailure(parsed) || issues.length > 0) return Effect.fail(new OptionsError({ issues }))
-    return Effect.succeed(withDefaults(parsed.success))
+    issues.push(...before, ...related(input, calls))
+    return Effect.flatMap(configOf(input, calls), (config) => {
+      issues.push(...config.issues)
+      if (Result.isFailure(parsed) || issues.length > 0) return Effect.fail(new OptionsError({ issues }))
+      return Effect.succeed(withDefaults({ ...parsed.success, serviceConfig: config.read }))
+    })
   })
+
+interface ReadConfig {
+  readonly read?: ServiceConfig.ServiceConfig
+  readonly issues: ReadonlyArray<OptionsIssue>
+}
+
+/** The service config, and what is wrong with it; its paths begin with the name of the option. */
+const configOf = (input: unknown, calls: boolean): Effect.Effect<ReadConfig> => {
+  const { serviceConfig } = Object(input) as { serviceConfig?: unknown }
+  if (!calls) return Effect.succeed({ issues: [] })
+  const fits = (read: ServiceConfig.ServiceConfig): ReadConfig => ({ read, issues: unsupported(read) })
+  if (ServiceConfig.isServiceConfig(serviceConfig)) return Effect.succeed(fits(serviceConfig))
+  if (typeof serviceConfig !== "string") return Effect.succeed({ issues: [] })
+  return Effect.match(ServiceConfig.fromJson(serviceConfig), {
+    onSuccess: fits,
+    onFailure: ({ issues }) => ({
+      issues: issues.map((issue) => ({
+        ...issue,
+        path: issue.path === "service config" ? "serviceConfig" : `serviceConfig.${issue.path}`
+      }))
+    })
+  })
+}
+
+/** What a config asks for and this version does not do: it would be passed over in silence. */
+const unsupported = ({ healthCheck }: ServiceConfig.ServiceConfig): ReadonlyArray<OptionsIssue> => {
+  if (healthCheck?.serviceName === undefined) return []
+  const rule = "no health check: they are not supported yet"
+  return [{ path: "serviceConfig.healthCheckConfig", rule, value: show(healthCheck.serviceName) }]
+}
 
 const parseOptions = { errors: "all", onExcessProperty: "error" } as const
 

@@ -18,19 +18,28 @@ class TooLarge {
   }
 }
 
-/** The same method, whose codecs refuse what is larger. */
-export const limited = <I, O>(method: Method<I, O>, config: MethodConfig): Method<I, O> => {
-  const { maxRequestBytes = Infinity, maxResponseBytes = Infinity } = config
+/** What holds for methods of which a config says nothing. */
+export interface Sizes {
+  readonly maxRequestBytes?: number | undefined
+  readonly maxResponseBytes?: number | undefined
+}
+
+/** The same method, whose codecs refuse what is larger than its config allows, or else than `sizes` do. */
+export const limited = <I, O>(method: Method<I, O>, config: MethodConfig, sizes: Sizes = {}): Method<I, O> => {
+  const request = config.maxRequestBytes ?? sizes.maxRequestBytes ?? Infinity
+  const response = config.maxResponseBytes ?? sizes.maxResponseBytes ?? Infinity
+  const requestKey = config.maxRequestBytes === undefined ? "maxSendBytes" : "maxRequestMessageBytes"
+  const responseKey = config.maxResponseBytes === undefined ? "maxReceiveBytes" : "maxResponseMessageBytes"
   return {
     ...method,
     encode: (value) => {
       const bytes = method.encode(value)
-      if (bytes.length <= maxRequestBytes) return bytes
-      throw new TooLarge("request", bytes.length, "maxRequestMessageBytes", maxRequestBytes)
+      if (bytes.length <= request) return bytes
+      throw new TooLarge("request", bytes.length, requestKey, request)
     },
     decode: (bytes) => {
-      if (bytes.length <= maxResponseBytes) return method.decode(bytes)
-      throw new TooLarge("response", bytes.length, "maxResponseMessageBytes", maxResponseBytes)
+      if (bytes.length <= response) return method.decode(bytes)
+      throw new TooLarge("response", bytes.length, responseKey, response)
     }
   }
 }

@@ -41,7 +41,8 @@ describe("GrpcConfig", () => {
         G_FLOW_CONTROL_WINDOW: "100000",
         G_DRAIN: "1 second",
         G_MAX_RECEIVE_BYTES: "1000",
-        G_MAX_SEND_BYTES: "2000"
+        G_MAX_SEND_BYTES: "2000",
+        G_SERVICE_CONFIG: "{}"
       })
       assert.strictEqual(options.credentials, Credentials.insecure)
       assert.strictEqual(options.balancer, RoundRobin.policy)
@@ -68,7 +69,8 @@ describe("GrpcConfig", () => {
         flowControlWindow: 100_000,
         drain: "1 second",
         maxReceiveBytes: 1000,
-        maxSendBytes: 2000
+        maxSendBytes: 2000,
+        serviceConfig: "{}"
       })
     })
   )
@@ -169,4 +171,96 @@ describe("GrpcConfig", () => {
       assert.strictEqual(error._tag === "OptionsError" && error.issues[0]?.path, "connections.max")
     })
   )
+
+  it.effect("says what is wrong with a service config, together with everything else", () =>
+    Effect.gen(function* () {
+      const error = yield* failure({ G_TARGET: "greeter:99999", G_SERVICE_CONFIG: '{"retryPolicy":{}}' })
+      const issues = error._tag === "OptionsError" ? error.issues : []
+      assert.deepStrictEqual(issues.map((issue) => issue.path).sort(), ["serviceConfig.retryPolicy", "target"])
+    })
+  )
+
+  describe("names that nobody reads", () => {
+    const issues = (prefix: string, provider: ConfigProvider.ConfigProvider) =>
+      Layer.build(GrpcConfig.layerConfig(GrpcConfig.fromPrefix(prefix))).pipe(
+        Effect.provideService(ConfigProvider.ConfigProvider, provider),
+        Effect.scoped,
+        Effect.flip,
+        Effect.map((error) => (error._tag === "OptionsError" ? error.issues : [])),
+        Effect.map((issues) => issues.map(({ path, rule }) => [path, /did you mean (\S+)\?/.exec(rule)?.[1]]))
+      )
+    const env = (env: Record<string, string>) => ConfigProvider.fromEnv({ env })
+
+    it.effect("are listed with what they may be meant for, and with everything else that is wrong", () =>
+      Effect.gen(function* () {
+        const names = {
+          G_TARGET: "greeter:99999",
+          G_CONECTIONS_MAX: "8",
+          G_DEADLIN: "1 second",
+          G_RETRIES: "3",
+          G_TLS_KEYS: "s3cret",
+          G_COLOUR: "red",
+          OTHER_COLOUR: "red",
+          GG_COLOUR: "red"
+        }
+        assert.deepStrictEqual((yield* issues("G", env(names))).toSorted(), [
+          ["G_COLOUR", undefined],
+          ["G_CONECTIONS_MAX", "G_CONNECTIONS_MAX"],
+          ["G_DEADLIN", "G_DEADLINE"],
+          ["G_RETRIES", undefined],
+          ["G_TLS_KEYS", "G_TLS_KEY"],
+          ["target", undefined]
+        ])
+        assert.notInclude(inspect(yield* failure(names), { depth: 20 }), "s3cret")
+      })
+    )
+
+    it.effect("are found under a prefix of several words, and under other prefixes", () =>
+      Effect.gen(function* () {
+        const names = { APP_MY_GREETER_TARGET: "greeter:1", APP_MY_GREETER_TRAGET: "greeter:1" }
+        const error = yield* Layer.build(
+          GrpcConfig.layerConfig(Config.nested(GrpcConfig.fromPrefix("MY_GREETER"), "APP"))
+        ).pipe(Effect.provideService(ConfigProvider.ConfigProvider, env(names)), Effect.scoped, Effect.flip)
+        const found = error._tag === "OptionsError" ? error.issues.map(({ path }) => path) : []
+        assert.deepStrictEqual(found, ["MY_GREETER_TRAGET"])
+      })
+    )
+
+    it.effect("are found in providers of objects, too", () =>
+      Effect.gen(function* () {
+        const object = ConfigProvider.fromUnknown({ G: { TARGET: "greeter:1", RETRI: 3, EXTRA: { DEEP: true } } })
+        assert.deepStrictEqual(yield* issues("G", object), [
+          ["G_RETRI", "G_RETRY"],
+          ["G_EXTRA_DEEP", undefined]
+        ])
+      })
+    )
+
+    it.effect("are not those of Kubernetes, whose services may be called like the prefix", () =>
+      Effect.gen(function* () {
+        const options = yield* read({
+          G_TARGET: "greeter:1",
+          G_SERVICE_HOST: "10.0.0.1",
+          G_SERVICE_PORT: "50051",
+          G_SERVICE_PORT_GRPC: "50051",
+          G_PORT: "tcp://10.0.0.1:50051",
+          G_PORT_50051_TCP: "tcp://10.0.0.1:50051",
+          G_PORT_50051_TCP_ADDR: "10.0.0.1"
+        })
+        assert.lengthOf(Object.getOwnPropertySymbols(options), 0)
+      })
+    )
+
+    it.effect("survive Config.map and spreads, as code adds options of its own", () =>
+      Effect.gen(function* () {
+        const config = Config.map(GrpcConfig.fromPrefix("G"), (read) => ({ ...read, userAgent: "shop/2" }))
+        const error = yield* Layer.build(GrpcConfig.layerConfig(config)).pipe(
+          Effect.provideService(ConfigProvider.ConfigProvider, env({ G_TARGET: "greeter:1", G_RETRYY: "3" })),
+          Effect.scoped,
+          Effect.flip
+        )
+        assert.deepStrictEqual(error._tag === "OptionsError" && error.issues.map(({ path }) => path), ["G_RETRYY"])
+      })
+    )
+  })
 })
