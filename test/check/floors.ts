@@ -37,7 +37,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "Transport",
     "Deadline RetryGauge RetryPolicy HedgeDelay",
     "Keepalive RetryAttempt RetryPlan RetryTransparent ServiceConfigDuration",
-    "HedgeRace RetryLoop ServiceConfigSchema",
+    "HedgeRace RetryLoop ServiceConfigBalancing ServiceConfigSchema",
     "AuthTokens BridgeCall CallMetrics Client Breaker Fallback Hedge RateLimit RequestId Resume Retry ServiceConfigDecode ServiceConfigDns WaitForReady",
     "Auth CallObserver ServiceConfigExplain ServiceConfigLimits StreamCall UnaryCall",
     "Bridge CallLog CallTracing ServiceConfigMiddleware StackCall",

@@ -18,7 +18,8 @@ import { hasProperty } from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Channel from "./Channel.ts"
 import type { RpcError } from "./RpcError.ts"
-import { type Balancing, decode, type HedgingPolicy, type MethodConfig, nothing } from "./ServiceConfigDecode.ts"
+import type { Balancing } from "./ServiceConfigBalancing.ts"
+import { decode, type HedgingPolicy, type MethodConfig, nothing } from "./ServiceConfigDecode.ts"
 import type { RetryPolicy } from "./ServiceConfigDecode.ts"
 import * as Dns from "./ServiceConfigDns.ts"
 import * as Explain from "./ServiceConfigExplain.ts"
@@ -215,7 +216,7 @@ export const isServiceConfig = (u: unknown): u is ServiceConfig => hasProperty(u
  * import * as ServiceConfig from "@hawser/grpc/ServiceConfig"
  *
  * const config = ServiceConfig.make({
- *   loadBalancingConfig: [{ weighted_round_robin: {} }, { round_robin: {} }],
+ *   loadBalancingConfig: [{ grpclb: {} }, { round_robin: {} }],
  *   methodConfig: [{
  *     name: [{ service: "shop.Cart" }],
  *     timeout: "1.5s",

@@ -3,11 +3,9 @@
  */
 import type { OptionsIssue } from "@hawser/core/OptionsError"
 import { show } from "@hawser/core/OptionsError"
-import * as PeakEwma from "@hawser/core/PeakEwma"
-import type { Policy } from "@hawser/core/Policy"
 import type { RetryThrottleOptions } from "@hawser/core/RetryThrottle"
-import * as RoundRobin from "@hawser/core/RoundRobin"
 import * as Result from "effect/Result"
+import { type Balancing, balancingOf } from "./ServiceConfigBalancing.ts"
 import * as Duration from "./ServiceConfigDuration.ts"
 import * as Schema from "./ServiceConfigSchema.ts"
 
@@ -46,12 +44,6 @@ export interface MethodConfig {
   readonly maxResponseBytes: number | undefined
 }
 
-/** Which balancing policy was chosen, and which before it are not known here. */
-export interface Balancing {
-  readonly policy: Policy
-  readonly skipped: ReadonlyArray<string>
-}
-
 /** A service config without its type: what `decode` gives. */
 export interface Decoded {
   readonly methods: ReadonlyMap<string, MethodConfig>
@@ -78,7 +70,7 @@ export const nothing: MethodConfig = {
 export const decode = (input: unknown, at: string): Result.Result<Decoded, ReadonlyArray<OptionsIssue>> => {
   const checked = Schema.check(Schema.Config, input, at)
   const entries = methodsOf(input)
-  const balancing = balancingOf(input)
+  const balancing = balancingOf(list(field(input, "loadBalancingConfig")))
   const issues = [...(Result.isFailure(checked) ? checked.failure : []), ...entries.issues, ...balancing.issues]
   if (Result.isFailure(checked) || issues.length > 0) return Result.fail(issues)
   const { healthCheckConfig, methodConfig = [], retryThrottling } = checked.success
@@ -175,32 +167,4 @@ const methodsOf = (input: unknown): { readonly names: Array<Named>; readonly iss
     })
   })
   return { names, issues }
-}
-
-const policies: ReadonlyMap<string, Policy> = new Map(
-  [RoundRobin.policy, PeakEwma.policy].map((policy) => [policy.name, policy])
-)
-
-/** The first policy of the list that is known here. Those after it are for other clients (gRFC A24). */
-const balancingOf = (input: unknown): { readonly chosen?: Balancing; readonly issues: ReadonlyArray<OptionsIssue> } => {
-  const at = "loadBalancingConfig"
-  const have = [...policies.keys()].join(" or ")
-  const skipped: Array<string> = []
-  for (const [index, entry] of list(field(input, at)).entries()) {
-    if (typeof entry !== "object" || entry === null) return { issues: [] }
-    const [[name, settings] = ["", undefined], ...more] = Object.entries(entry as Record<string, unknown>)
-    // The schema says what is wrong with it.
-    if (more.length > 0 || typeof settings !== "object" || settings === null) return { issues: [] }
-    const path = `${at}[${index}].${name}`
-    if (name === "pick_first") {
-      const rule = `${have}: gRPC's pick_first would be chosen here, and is not supported yet`
-      return { issues: [{ path, rule, value: show(entry) }] }
-    }
-    const policy = policies.get(name)
-    if (policy === undefined) skipped.push(name)
-    else if (Object.keys(settings).length === 0) return { chosen: { policy, skipped }, issues: [] }
-    else return { issues: [{ path, rule: "{}: the policy has no settings", value: show(settings) }] }
-  }
-  if (skipped.length === 0) return { issues: [] }
-  return { issues: [{ path: at, rule: `${have} among the policies; names are in lower case`, value: show(skipped) }] }
 }

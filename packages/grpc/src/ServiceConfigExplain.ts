@@ -2,6 +2,7 @@
  * What a service config makes of a call, in words.
  */
 import type { RetryThrottleOptions } from "@hawser/core/RetryThrottle"
+import type { Balancing } from "./ServiceConfigBalancing.ts"
 import type * as Decode from "./ServiceConfigDecode.ts"
 
 /** What a call of a method will do. */
@@ -89,7 +90,7 @@ const throttling = (throttle: RetryThrottleOptions | undefined, { hedge, retry }
 const size = (bytes: number | undefined): string =>
   bytes === undefined ? "as the client says" : `${bytes.toLocaleString("en")} bytes at most, for each message`
 
-const balancing = (chosen: Decode.Balancing | undefined): string => {
+const balancing = (chosen: Balancing | undefined): string => {
   if (chosen === undefined) return "as the client says"
   const { policy, skipped } = chosen
   return skipped.length === 0 ? policy.name : `${policy.name}; not known here: ${skipped.join(", ")}`

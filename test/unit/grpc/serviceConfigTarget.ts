@@ -131,12 +131,7 @@ export const invalid: ReadonlyArray<Invalid> = [
   {
     name: "balancing policies that nobody here knows",
     config: { loadBalancingConfig: [{ grpclb: {} }, { ROUND_ROBIN: {} }] },
-    issues: [["loadBalancingConfig", "round_robin or p2c_peak_ewma"]]
-  },
-  {
-    name: "pick_first, which would be chosen",
-    config: { loadBalancingConfig: [{ grpclb: {} }, { pick_first: {} }, { round_robin: {} }] },
-    issues: [["loadBalancingConfig[1].pick_first", "is not supported yet"]]
+    issues: [["loadBalancingConfig", "round_robin, p2c_peak_ewma, pick_first"]]
   },
   {
     name: "two policies in one entry",
@@ -192,7 +187,7 @@ export const invalid: ReadonlyArray<Invalid> = [
       ["retryThrottling.maxTokens", "an integer from 1"],
       [`${at}.hedgingPolicy`, "not both"],
       ["methodConfig[1].name[0]", "already"],
-      ["loadBalancingConfig", "round_robin or p2c_peak_ewma"]
+      ["loadBalancingConfig", "round_robin, p2c_peak_ewma"]
     ]
   }
 ]
