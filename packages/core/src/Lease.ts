@@ -29,6 +29,8 @@ export interface Lease<out C> {
   readonly id: string
   /** Monotonic milliseconds. */
   readonly startedAt: number
+  /** When it was released, in monotonic milliseconds, where the upstream keeps that; negative until then. */
+  readonly releasedAt?: number | undefined
   /** Stamps the first response. Latency runs to here; without it, to `release`. Streams call it. */
   responded(): void
   /** Returns the permit. The first call wins; safe in any callback; never throws. */

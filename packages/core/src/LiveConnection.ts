@@ -274,6 +274,7 @@ export class LiveLease<C> implements Lease<C> {
   readonly endpoint: Endpoint
   readonly id: string
   readonly startedAt: number
+  releasedAt = -1
   readonly demand: Demand
   prev: LiveLease<C> | undefined = undefined
   next: LiveLease<C> | undefined = undefined
@@ -307,7 +308,7 @@ export class LiveLease<C> implements Lease<C> {
     const live = this.live
     if (live === undefined) return
     this.live = undefined
-    const now = live.now()
+    const now = (this.releasedAt = live.now())
     const millis = (this.respondedAt < 0 ? now : this.respondedAt) - this.startedAt
     // What ended badly over a freeze of ours is nobody's fault.
     const judged = outcome === "Failure" && this.startedAt < live.thawedAt ? "Neutral" : outcome

@@ -48,6 +48,9 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
   get deadline(): number {
     return this.call.deadline ?? Infinity
   }
+  get now(): number | undefined {
+    return this.lease?.startedAt
+  }
   get waitForReady(): boolean {
     return this.call.waitForReady === true
   }

@@ -31,6 +31,8 @@ export interface StartOptions {
   readonly metadata: Metadata | undefined
   /** Monotonic milliseconds, or `Infinity`. */
   readonly deadline: number
+  /** What the clock says, in monotonic milliseconds, where somebody has just looked. */
+  readonly now?: number | undefined
   /** 1 for the first; later ones are told to the server as `grpc-previous-rpc-attempts`. */
   readonly attempt: number
 }

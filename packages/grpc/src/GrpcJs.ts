@@ -202,8 +202,8 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
       )
       return deadWire
     }
-    const deadline =
-      options.deadline === Infinity ? Infinity : Date.now() + Math.max(0, Math.ceil(options.deadline - this.now()))
+    const { deadline: at, now = this.now() } = options
+    const deadline = at === Infinity ? Infinity : Date.now() + Math.max(0, Math.ceil(at - now))
     const call = new GrpcJsCall(this.channel.createCall(options.path, deadline, null, null, null), this, listener)
     call.prev = this.newest
     if (this.newest !== undefined) this.newest.next = call

@@ -22,6 +22,7 @@ export interface SpanSettings {
   readonly sampled: boolean
   readonly links: ReadonlyArray<Tracer.SpanLink>
   readonly annotations: Readonly<Record<string, unknown>>
+  readonly isTimed: boolean
   /** The time for a span: wall nanoseconds, or 0 where timing is off. */
   readonly now: () => bigint
 }
@@ -53,10 +54,12 @@ export class Surroundings {
 
 const settingsOf = (context: Context.Context<never>, clock: Clock.Clock): SpanSettings => {
   const level = Context.get(context, Tracer.MinimumTraceLevel)
+  const isTimed = Context.get(context, References.TracerTimingEnabled)
   return {
     sampled: level === "All" || !LogLevel.isGreaterThan(level, Context.get(context, Tracer.CurrentTraceLevel)),
     links: Context.get(context, References.TracerSpanLinks),
     annotations: Context.get(context, References.TracerSpanAnnotations),
-    now: Context.get(context, References.TracerTimingEnabled) ? () => clock.currentTimeNanosUnsafe() : () => 0n
+    isTimed,
+    now: isTimed ? () => clock.currentTimeNanosUnsafe() : () => 0n
   }
 }
