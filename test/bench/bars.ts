@@ -41,6 +41,16 @@ export const rules = {
   B7: { what: "a call that waits in the bridge: bytes of heap, fiber included", holds: "atMost", bar: 1200 },
   B7b: { what: "cancelling 20,000 waiting calls of a client, ms", holds: "atMost", bar: 100 },
   B7c: { what: "the same per call, as a multiple of cancelling 5,000 (1 is linear)", holds: "atMost", bar: 2 },
+  B11: {
+    what: "one of ten backends 10 times slower: p99 as a multiple of that with all of them healthy",
+    holds: "atMost",
+    bar: 1.3
+  },
+  B12: {
+    what: "one of ten backends fails fast, at half and at 1.3 times their capacity: % of calls that fail, no retries",
+    holds: "atMost",
+    bar: 0.5
+  },
   B13: { what: "import of @hawser/grpc beyond grpc-js, ms", holds: "atMost", bar: 90 },
   B14: { what: "an idle member: bytes of heap beyond grpc-js's own", holds: "atMost", bar: 4000, quick: 4500 },
   B14b: { what: "a call in flight: bytes of heap beyond grpc-js's own", holds: "atMost", bar: 10_000 }

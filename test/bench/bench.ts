@@ -6,11 +6,13 @@ import { alone } from "./alone.ts"
 import { type Bar, type BarId, judge, rules } from "./bars.ts"
 import { guard } from "./children.ts"
 import { type ClientName, clients, streamClients } from "./clients/clients.ts"
+import { failing } from "./failing.ts"
 import { imports } from "./imports.ts"
 import { limit } from "./limit.ts"
 import { type Measurement, type Options, parse, usage } from "./options.ts"
 import { type Result, table } from "./result.ts"
 import { build, type Built } from "./server/build.ts"
+import { slow } from "./slow.ts"
 import { streaming } from "./streaming.ts"
 import { unary } from "./unary.ts"
 
@@ -43,6 +45,10 @@ const run: Record<Measurement, (options: Options, built: () => Built) => Promise
     }),
   lease: ({ quick }) => alone("./lease.ts", quick),
   waiting: ({ quick }) => alone("./waiting.ts", quick),
+  slow: ({ quick, rounds, seconds }, built) =>
+    slow(built(), { rounds: rounds ?? (quick ? 5 : 7), seconds: seconds ?? (quick ? 1.5 : 3) }),
+  failing: ({ quick, rounds, seconds }, built) =>
+    failing(built(), { rounds: rounds ?? (quick ? 1 : 3), seconds: seconds ?? 6 }),
   imports: () => imports(),
   memory: ({ quick }, built) => {
     // Built and named here, so that the child finds it.

@@ -9,6 +9,8 @@ export const measurements = {
   limit: ["B5", "B5x", "B5c"],
   lease: ["B4", "B4b"],
   waiting: ["B7", "B7b", "B7c"],
+  slow: ["B11"],
+  failing: ["B12"],
   imports: ["B13"],
   memory: ["B14", "B14b"]
 } as const satisfies Record<string, ReadonlyArray<BarId>>
@@ -32,8 +34,8 @@ export const usage = `usage: npm run bench -- [--quick] [--json] [--only NAME]..
 
 const names = Object.keys(measurements) as ReadonlyArray<Measurement>
 
-/** What `--quick` has time for. */
-const brief = (name: Measurement): boolean => name !== "streaming"
+/** What `--quick` has no time for. */
+const long: ReadonlyArray<Measurement> = ["streaming", "slow", "failing"]
 
 const find = (name: string): Measurement | undefined =>
   names.find((m) => m === name.toLowerCase() || measurements[m].some((id) => id.toLowerCase() === name.toLowerCase()))
@@ -81,7 +83,7 @@ export const parse = (
     options: {
       quick,
       json,
-      only: only.size === 0 ? new Set(quick ? names.filter(brief) : names) : only,
+      only: only.size === 0 ? new Set(quick ? names.filter((name) => !long.includes(name)) : names) : only,
       rounds,
       seconds
     }

@@ -12,6 +12,8 @@ const { values } = parseArgs({
   options: { streams: { type: "string", default: "0" }, listeners: { type: "string", default: "1" } }
 })
 let delay = 0
+/** The status that the handler ends with. */
+let fail = 0
 const streams = Number(values.streams)
 const listeners = Number(values.listeners)
 
@@ -60,6 +62,7 @@ server.on("stream", (stream, { ":path": path }) => {
   const answer = (): void => {
     leave()
     if (stream.destroyed) return
+    if (fail > 0) return stream.respond({ ...headers, "grpc-status": String(fail) }, { endStream: true })
     stream.respond(headers, { waitForTrailers: true })
     stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }))
     const message = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
@@ -95,6 +98,7 @@ console.log(JSON.stringify({ ports }))
 const lines = readline.createInterface({ input: process.stdin })
 lines.on("line", (line) => {
   if (line.startsWith("delay ")) delay = Number(line.slice(6))
+  if (line.startsWith("fail ")) fail = Number(line.slice(5))
   pass()
   const medianRunning = median()
   console.log(JSON.stringify({ atMillis: moved, runningMillis, medianRunning, running, maxRunning, calls, accepted }))

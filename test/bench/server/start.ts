@@ -25,6 +25,8 @@ export interface Server {
   readonly stats: () => Promise<Stats>
   /** Sets how long the handler takes. */
   readonly delay: (millis: number) => Promise<Stats>
+  /** Sets the status that the handler ends with; 0 is OK. */
+  readonly fail: (code: number) => Promise<Stats>
   readonly stop: () => void
 }
 
@@ -49,6 +51,7 @@ export const start = async (built: Built, streams: number, listeners = 1): Promi
     addresses,
     stats: () => say("stats"),
     delay: (millis) => say(`delay ${millis}`),
+    fail: (code) => say(`fail ${code}`),
     stop: () => child.stdin.end()
   }
 }

@@ -18,6 +18,13 @@ describe("bench bars", () => {
     }
   })
 
+  it("a slow backend and a failing one have theirs", () => {
+    assert.isTrue(judge("B11", 1.3, false).ok)
+    assert.isFalse(judge("B11", 1.301, false).ok)
+    assert.isTrue(judge("B12", 0.5, true).ok)
+    assert.isFalse(judge("B12", 0.501, true).ok)
+  })
+
   it("at least: the direction is the bar's own", () => {
     assert.isTrue(judge("B5", 360, false).ok)
     assert.isTrue(judge("B5", 400, false).ok)

@@ -10,7 +10,7 @@ const problems = (...args: ReadonlyArray<string>): ReadonlyArray<string> => {
 describe("bench options", () => {
   it("measures everything by default", () => {
     const parsed = parse([])
-    assert.isTrue("options" in parsed && parsed.options.only.size === 7 && !parsed.options.quick)
+    assert.isTrue("options" in parsed && parsed.options.only.size === 9 && !parsed.options.quick)
   })
 
   it("takes values apart or with an equals sign", () => {
@@ -28,14 +28,16 @@ describe("bench options", () => {
     if ("options" in parsed) assert.deepStrictEqual([...parsed.options.only], ["unary", "limit"])
   })
 
-  it("leaves streaming out of a quick run, unless it is named", () => {
+  it("leaves out of a quick run what takes long, unless it is named", () => {
     const quick = parse(["--quick"])
     assert.isTrue("options" in quick)
     if ("options" in quick) {
       assert.deepStrictEqual([...quick.options.only], ["unary", "limit", "lease", "waiting", "imports", "memory"])
     }
-    const named = parse(["--quick", "--only", "streaming"])
-    assert.isTrue("options" in named && named.options.only.has("streaming"))
+    for (const name of ["streaming", "slow", "failing"] as const) {
+      const named = parse(["--quick", "--only", name])
+      assert.isTrue("options" in named && named.options.only.has(name), name)
+    }
   })
 
   it("finds the measurement of each bar", () => {
@@ -50,7 +52,10 @@ describe("bench options", () => {
     assert.strictEqual(all.length, 6)
     assert.include(all[0], "--rounds 0: must be a whole number from 1 to 1000")
     assert.include(all[1], "--seconds fast: must be a number from 0.05 to 60")
-    assert.include(all[2], "--only B99: must be one of unary, streaming, limit, lease, waiting, imports, memory")
+    assert.include(
+      all[2],
+      "--only B99: must be one of unary, streaming, limit, lease, waiting, slow, failing, imports, memory"
+    )
     assert.include(all[3], "--verbose: no such option")
     assert.include(all[4], "--quick: takes no value")
     assert.include(all[5], "--only: needs a value")

@@ -1,5 +1,6 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { fileURLToPath } from "node:url"
+import { connectAll } from "../../bench/backends.ts"
 import { killAll } from "../../bench/children.ts"
 import { Meter } from "../../bench/client.ts"
 import { clients, type ClientName } from "../../bench/clients/clients.ts"
@@ -34,6 +35,56 @@ describe("bench server without Go", () => {
     assert.strictEqual(to.accepted, 1)
     const mean = (to.runningMillis - from.runningMillis) / (to.atMillis - from.atMillis)
     assert.isTrue(mean > 1 && mean <= 2, `${mean} handlers`)
+  })
+})
+
+describe("a bench client that is offered calls at a rate", () => {
+  let servers: ReadonlyArray<Server>
+  beforeAll(async () => {
+    servers = await Promise.all([start(built, 0), start(built, 0), start(built, 0)])
+  })
+  afterAll(() => {
+    for (const server of servers) server.stop()
+    killAll()
+  })
+  const calls = async () => (await Promise.all(servers.map((s) => s.stats()))).map((stats) => stats.calls)
+
+  it("makes them all when they are due, and counts from their due time on", async () => {
+    await Promise.all(servers.map((server) => server.delay(5)))
+    const client = await connectAll(servers)
+    const before = await calls()
+    const outcome = await client.offer({ perSecond: 200, millis: 400, leadMillis: 100 })
+    const after = await calls()
+    client.stop()
+    assert.strictEqual(outcome.calls, 80)
+    assert.strictEqual(outcome.answered, 80)
+    assert.strictEqual(outcome.refused, 0)
+    assert.deepStrictEqual(outcome.failed, {})
+    assert.isAtLeast(outcome.p50, 5)
+    assert.isAtLeast(outcome.p99, outcome.p50)
+    assert.strictEqual(
+      after.reduce((sum, n, i) => sum + n - before[i]!, 0),
+      100
+    )
+  })
+
+  it("tells what the servers refuse from what it refuses itself", async () => {
+    await Promise.all(servers.map((server, i) => (i === 0 ? server.delay(50) : server.fail(13))))
+    const client = await connectAll(servers.slice(0, 1), {
+      retry: false,
+      connections: { max: 1, streamsPerConnection: 1 },
+      queue: { max: 0 }
+    })
+    const full = await client.offer({ perSecond: 100, millis: 300, leadMillis: 0 })
+    client.stop()
+    assert.isAtLeast(full.answered, 1)
+    assert.isAtLeast(full.refused, 10)
+    assert.deepStrictEqual(full.failed, {})
+    const other = await connectAll(servers.slice(1, 2), { retry: false })
+    const broken = await other.offer({ perSecond: 100, millis: 100, leadMillis: 0 })
+    other.stop()
+    assert.deepStrictEqual(broken.failed, { Internal: 10 })
+    assert.strictEqual(broken.refused, 0)
   })
 })
 

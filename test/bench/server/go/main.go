@@ -1,6 +1,6 @@
 // The echo server of the bench: raw bytes in, the same bytes out, once or a thousand times, on one processor.
 // It answers each line on stdin with a line of statistics, and ends when stdin does. The line "delay N" sets the
-// milliseconds that the handler takes.
+// milliseconds that the handler takes, "fail N" the status that it ends with; 0 is OK.
 package main
 
 import (
@@ -20,7 +20,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/status"
 )
 
 // Takes the place of the protobuf codec, so that no generated code is needed.
@@ -47,6 +49,7 @@ var (
 	started = time.Now()
 	counts  stats
 	delay   int64
+	fail    int64
 )
 
 // Books the time since the last change.
@@ -128,6 +131,9 @@ func echo(_ interface{}, ctx context.Context, decode func(interface{}) error, _ 
 		}
 	}
 	counts.move(-1)
+	if code := atomic.LoadInt64(&fail); code > 0 {
+		return nil, status.Error(codes.Code(code), "told to fail")
+	}
 	return message, nil
 }
 
@@ -182,6 +188,9 @@ func main() {
 	for lines.Scan() {
 		if millis, err := strconv.ParseInt(strings.TrimPrefix(lines.Text(), "delay "), 10, 64); err == nil {
 			atomic.StoreInt64(&delay, millis)
+		}
+		if code, err := strconv.ParseInt(strings.TrimPrefix(lines.Text(), "fail "), 10, 64); err == nil {
+			atomic.StoreInt64(&fail, code)
 		}
 		fmt.Printf("%s\n", counts.line())
 	}
