@@ -38,6 +38,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "Deadline RetryGauge RetryPolicy HedgeDelay",
     "Keepalive RetryAttempt RetryPlan RetryTransparent ServiceConfigDuration",
     "HedgeRace RetryLoop ServiceConfigBalancing ServiceConfigSchema",
+    "Orca",
     "AuthTokens BridgeCall CallMetrics Client Breaker Fallback Hedge RateLimit RequestId Resume Retry ServiceConfigDecode ServiceConfigDns WaitForReady",
     "Auth CallObserver ServiceConfigExplain ServiceConfigLimits StreamCall UnaryCall",
     "Bridge CallLog CallTracing ServiceConfigMiddleware StackCall",

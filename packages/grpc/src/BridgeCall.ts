@@ -8,11 +8,12 @@ import type { Borrow, Waiting } from "@hawser/core/Borrow"
 import type { ConnectError } from "@hawser/core/ConnectError"
 import type { Affinity, Priority } from "@hawser/core/Demand"
 import { name } from "@hawser/core/Endpoint"
-import type { Lease } from "@hawser/core/Lease"
+import type { Lease, LoadReport } from "@hawser/core/Lease"
 import type { Outcome } from "@hawser/core/Outcome"
 import type { Call } from "./Call.ts"
 import type { CallListener, Connection, StartOptions, Wire } from "./Connection.ts"
 import * as Metadata from "./Metadata.ts"
+import * as Orca from "./Orca.ts"
 import { type Facts, of, type Phase, type Progress, type RpcError, type RpcReason } from "./RpcError.ts"
 import * as Status from "./Status.ts"
 import * as Thrown from "./ThrownError.ts"
@@ -24,6 +25,8 @@ export interface BridgeOptions {
   readonly maxSendBytes: number
   /** Monotonic milliseconds. */
   readonly now: () => number
+  /** Whether somebody wants to know what backends report of their load. Default `false`. */
+  readonly reports?: boolean | undefined
 }
 
 /** A call between its channel and its wire. */
@@ -169,13 +172,17 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
     const problem = code === 0 ? this.incomplete() : undefined
     if (code === 0 && problem === undefined) {
       this.done = true
-      this.lease?.release("Success")
+      this.lease?.release("Success", this.reported(trailers))
       return this.succeeded(trailers)
     }
     const phase: Phase = progress === "NotSent" ? "Connecting" : this.headers === undefined ? "Sent" : "Receiving"
     const reason = Status.reason(code, problem ?? details, trailers, progress, false, phase)
-    this.lease?.release(Status.outcome(reason, progress, "Server"))
+    this.lease?.release(Status.outcome(reason, progress, "Server"), this.reported(trailers))
     this.fail(reason, progress, { metadata: trailers })
+  }
+
+  private reported(trailers: Metadata.Metadata): LoadReport | undefined {
+    return this.options.reports === true ? Orca.read(trailers) : undefined
   }
 
   /** What is missing from an answer that ends with OK. */

@@ -7,6 +7,7 @@ import * as Backoff from "@hawser/core/Backoff"
 import type { ConnectError } from "@hawser/core/ConnectError"
 import * as PeakEwma from "@hawser/core/PeakEwma"
 import type { Policy } from "@hawser/core/Policy"
+import type { SlowStartOptions } from "@hawser/core/SlowStart"
 import * as Result from "effect/Result"
 import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
@@ -40,6 +41,7 @@ export interface Decoded {
   readonly silence: { readonly atLeastMillis: number } | false
   readonly keepalive: Keepalive.Keepalive | false
   readonly balancer: Policy
+  readonly slowStart: SlowStartOptions | false
   /** `Infinity` for `Deadline.none`. */
   readonly deadlineMillis: number
   readonly retry: Retry.Retry | false
@@ -116,6 +118,7 @@ export const withDefaults = (options: ReadOptions): Decoded => {
     silence: silence === false ? false : { atLeastMillis: Deadline.millisOf(silence?.atLeast ?? 200) },
     keepalive: options.keepalive ?? Keepalive.make(),
     balancer: options.balancer ?? config?.balancing?.policy ?? PeakEwma.policy,
+    slowStart: options.slowStart ?? false,
     deadlineMillis: deadline === none ? Infinity : Deadline.millisOf(deadline),
     retry: options.retry ?? Retry.make(),
     hedge: options.hedge ?? false,

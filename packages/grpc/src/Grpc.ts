@@ -234,6 +234,7 @@ const connect = (options: DecodedBare): Effect.Effect<Connected, OptionsError, S
         userAgent: userAgent === undefined ? ours : `${userAgent} ${ours}`
       }),
       policy: options.balancer,
+      slowStart: options.slowStart,
       min: connections.min,
       max: connections.max,
       maxAge: connections.maxAgeMillis,
@@ -251,7 +252,8 @@ const connect = (options: DecodedBare): Effect.Effect<Connected, OptionsError, S
       drain: options.drainMillis
     })
     const now = () => monotonicMillis(clock)
-    const bridge: BridgeOptions = { borrowUnsafe: cluster.borrowUnsafe, maxSendBytes, now }
+    const { reports } = options.balancer
+    const bridge: BridgeOptions = { borrowUnsafe: cluster.borrowUnsafe, maxSendBytes, now, reports }
     const bare = Bridge.make(bridge)
     return { bare: Credentials.isInsecure(credentials) ? Auth.plaintext(bare) : bare, bridge, cluster }
   })

@@ -5,8 +5,6 @@
  * as options in code, so an error lists everything that is wrong with all of them.
  */
 import type { OptionsError } from "@hawser/core/OptionsError"
-import * as PeakEwma from "@hawser/core/PeakEwma"
-import * as RoundRobin from "@hawser/core/RoundRobin"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -21,6 +19,7 @@ import type { GrpcOptions } from "./GrpcOptions.ts"
 import * as Keepalive from "./Keepalive.ts"
 import { found } from "./Options.ts"
 import * as Retry from "./Retry.ts"
+import { named } from "./ServiceConfigBalancing.ts"
 
 /**
  * `Grpc.layer` with options that are read when the layer is built.
@@ -66,7 +65,8 @@ export const layerConfig = (
  * | `KEEPALIVE` | `keepalive`: its time, or `false` |
  * | `KEEPALIVE_TIMEOUT`, `KEEPALIVE_WITHOUT_CALLS` | the same |
  * | `KEEPALIVE_SERVER_MIN_TIME`, `KEEPALIVE_SERVER_WITHOUT_CALLS` | what the server permits |
- * | `BALANCER` | `p2c_peak_ewma` or `round_robin` |
+ * | `BALANCER` | `p2c_peak_ewma`, `round_robin`, `pick_first`, `least_request`, `weighted_round_robin` or `ring_hash` |
+ * | `SLOW_START` | `slowStart.window`, or `false` |
  * | `DEADLINE` | `deadline`, or `none` |
  * | `RETRY` | `retry`: attempts, or `false` |
  * | `PROXY`, `PROXY_CREDENTIALS` | `proxy.address`, `proxy.credentials` |
@@ -138,6 +138,7 @@ const texts = Config.all({
   keepaliveServerMinTime: text("KEEPALIVE_SERVER_MIN_TIME"),
   keepaliveServerWithoutCalls: text("KEEPALIVE_SERVER_WITHOUT_CALLS"),
   balancer: text("BALANCER"),
+  slowStart: text("SLOW_START"),
   deadline: text("DEADLINE"),
   retry: text("RETRY"),
   proxy: text("PROXY"),
@@ -151,11 +152,6 @@ const texts = Config.all({
 })
 
 type Texts = Config.Success<typeof texts>
-
-const policies: Readonly<Record<string, unknown>> = {
-  [PeakEwma.policy.name]: PeakEwma.policy,
-  [RoundRobin.policy.name]: RoundRobin.policy
-}
 
 const switches: Readonly<Record<string, boolean>> = { true: true, false: false }
 
@@ -180,7 +176,9 @@ const options = (read: Texts): GrpcOptions => {
     queue: { max: number(read.queueMax), timeout: read.queueTimeout },
     silence: read.silence === undefined ? undefined : read.silence === "false" ? false : { atLeast: read.silence },
     keepalive: keepalive(read),
-    balancer: read.balancer === undefined ? undefined : (policies[read.balancer] ?? read.balancer),
+    balancer: read.balancer === undefined ? undefined : (named(read.balancer) ?? read.balancer),
+    slowStart:
+      read.slowStart === undefined ? undefined : read.slowStart === "false" ? false : { window: read.slowStart },
     deadline: read.deadline === "none" ? none : read.deadline,
     retry: retry(read.retry),
     proxy: proxy(read.proxy, read.proxyCredentials),

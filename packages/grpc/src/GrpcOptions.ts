@@ -6,6 +6,7 @@
  */
 import type { ConnectError } from "@hawser/core/ConnectError"
 import type { Policy } from "@hawser/core/Policy"
+import type { SlowStartOptions } from "@hawser/core/SlowStart"
 import type * as Duration from "effect/Duration"
 import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
@@ -89,6 +90,11 @@ export interface GrpcOptions {
   readonly keepalive?: Keepalive | false | undefined
   /** How an endpoint is chosen for each call. Default `PeakEwma.policy`. */
   readonly balancer?: Policy | undefined
+  /**
+   * How an endpoint begins that was not Ready before, or could not be reached: with a part of its share, which grows to the
+   * whole within `window`. Default `false`: with its whole share.
+   */
+  readonly slowStart?: SlowStartOptions | false | undefined
   /** For calls that name no timeout; above 0, at most 24 days, or `Deadline.none`. Default 15 s. */
   readonly deadline?: Duration.Input | typeof none | undefined
   /** Default `Retry.make()`: 3 attempts within a budget. */

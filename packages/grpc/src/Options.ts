@@ -47,6 +47,9 @@ const duration = (minMillis: number) =>
     return millis >= minMillis && millis <= Deadline.maxMillis
   })
 
+const above = (max: number) =>
+  value<number>(`a number above 0, at most ${max}`, (u) => typeof u === "number" && u > 0 && u <= max)
+
 const group = <const Fields extends Schema.Struct.Fields>(fields: Fields) => Schema.optional(Schema.Struct(fields))
 /** A policy of a named slot, or `false`. */
 const slot = <T>(rule: string, is: (u: unknown) => boolean) =>
@@ -92,6 +95,16 @@ const bare = {
   ),
   keepalive: slot<Keepalive.Keepalive>("Keepalive.make({ … }) or false", Keepalive.isKeepalive),
   balancer: Schema.optional(value<Policy>("a policy such as PeakEwma.policy", isPolicy)),
+  slowStart: Schema.optional(
+    Schema.Union([
+      Schema.Literal(false),
+      Schema.Struct({
+        window: duration(1_000),
+        aggression: Schema.optional(above(100)),
+        minimum: Schema.optional(above(1))
+      })
+    ])
+  ),
   reconnect: Schema.optional(value<Schedule.Schedule<unknown, ConnectError>>("a Schedule", Schedule.isSchedule)),
   drain: Schema.optional(duration(0)),
   maxReceiveBytes: Schema.optional(bytes),
@@ -252,7 +265,8 @@ const shown = ([top]: ReadonlyArray<string>, u: unknown): string =>
 const nested: Readonly<Record<string, ReadonlyArray<string>>> = {
   connections: ["min", "max", "maxAge", "streamsPerConnection", "connectTimeout"],
   queue: ["max", "timeout"],
-  silence: ["atLeast"]
+  silence: ["atLeast"],
+  slowStart: ["window", "aggression", "minimum"]
 }
 
 const keysAt = (fields: Schema.Struct.Fields, path: ReadonlyArray<string>): ReadonlyArray<string> =>

@@ -72,6 +72,9 @@ const known: ReadonlyMap<string, Known> = new Map([
   ["ring_hash_experimental", ringHash]
 ] satisfies ReadonlyArray<readonly [string, Known]>)
 
+/** A policy with its default settings; `undefined` for a name that is not known. */
+export const named = (name: string): Policy | undefined => known.get(name)?.make({} as never)
+
 const at = "loadBalancingConfig"
 const isObject = (u: unknown): u is Settings => typeof u === "object" && u !== null && !Array.isArray(u)
 

@@ -1,7 +1,7 @@
 import type { Borrow } from "@hawser/core/Borrow"
 import type { ConnectError } from "@hawser/core/ConnectError"
 import { makeUnsafe } from "@hawser/core/Endpoint"
-import type { Lease } from "@hawser/core/Lease"
+import type { Lease, LoadReport } from "@hawser/core/Lease"
 import * as Bridge from "@hawser/grpc/Bridge"
 import type { Channel } from "@hawser/grpc/Channel"
 import type { CallListener, Connection, StartOptions } from "@hawser/grpc/Connection"
@@ -13,6 +13,8 @@ export interface ScriptedWireOptions {
   readonly maxSendBytes?: number
   /** No call can be started. */
   readonly broken?: boolean
+  /** The bridge's own. */
+  readonly reports?: boolean
 }
 
 /** A bridge over a queue and a wire that write down what they are told, and do what the test says. */
@@ -23,6 +25,8 @@ export class ScriptedWire {
   started: StartOptions | undefined
   /** The call on the wire. */
   listener: CallListener | undefined
+  /** What came with the last release. */
+  report: LoadReport | undefined
   readonly channel: Channel
   private readonly lease: Lease<Connection>
   private readonly watched = new Watched()
@@ -55,7 +59,10 @@ export class ScriptedWire {
       id: "a:1#7",
       startedAt: 0,
       responded: () => this.note("responded"),
-      release: (outcome) => this.note(`release ${outcome}`),
+      release: (outcome, report) => {
+        this.report = report
+        this.note(`release ${outcome}`)
+      },
       observe: () => {}
     }
     this.channel = Bridge.make({
@@ -65,7 +72,8 @@ export class ScriptedWire {
         return { leave: () => this.note("leave") }
       },
       maxSendBytes: options.maxSendBytes ?? 100,
-      now: () => this.now
+      now: () => this.now,
+      reports: options.reports
     })
   }
 

@@ -349,4 +349,25 @@ describe("the bridge", () => {
       assert.deepStrictEqual(log.slice(-1), ["release Success"])
     })
   )
+
+  it.effect("looks for a report of load only where somebody wants to know, whatever the status", () =>
+    Effect.gen(function* () {
+      // ORCA's field 1, a double: 0.5.
+      const bytes = Uint8Array.of(0x09, 0, 0, 0, 0, 0, 0, 0xe0, 0x3f)
+      const reported = (reports: boolean, code: number, value = bytes) =>
+        Effect.gen(function* () {
+          const { begin, grant, listener, wire } = setup({ reports })
+          const fiber = yield* begin(call())
+          grant()
+          listener().onMessage(Buffer.from("hi"))
+          listener().onStatus(code, "", Metadata.fromRecord({ "endpoint-load-metrics-bin": value }), "Answered")
+          yield* Fiber.join(fiber)
+          return wire.report?.cpu
+        })
+      assert.strictEqual(yield* reported(true, 0), 0.5)
+      assert.strictEqual(yield* reported(true, 5), 0.5)
+      assert.strictEqual(yield* reported(false, 0), undefined)
+      assert.strictEqual(yield* reported(true, 0, Uint8Array.of(9, 9, 9)), undefined)
+    })
+  )
 })

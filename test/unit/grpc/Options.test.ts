@@ -182,6 +182,8 @@ describe("a value out of bounds", () => {
     ["silence", [true, 200, "200 millis"], /^false \| { atLeast }$/],
     ["silence.atLeast", [0, 49, NaN, "200"], /a duration from 50 ms/],
     ["balancer", ["round_robin", {}, { name: "x" }, () => {}], /a policy/],
+    ["slowStart", [true, 5, "30 seconds"], /^false \| { window, aggression, minimum }$/],
+    ["slowStart.window", [0, 999, NaN, "30", undefined], /a duration from 1000 ms|a value/],
     ["deadline", [0, -1, NaN, Infinity, "25 days", "5", null, false], /a duration above 0/],
     ["keepalive", [true, 3, {}, "5 minutes", { time: "10 minutes" }], /Keepalive\.make/],
     ["retry", [true, 3, {}, { attempts: 3 }], /Retry\.make/],
@@ -205,6 +207,21 @@ describe("a value out of bounds", () => {
       assert.strictEqual(issues[0]!.path, path)
       assert.match(issues[0]!.rule, rule)
       assert.notStrictEqual(issues[0]!.value, "")
+    })
+  )
+
+  it.effect.each([
+    [{ window: "1 second", aggression: 0 }, "aggression"],
+    [{ window: "1 second", aggression: 101 }, "aggression"],
+    [{ window: "1 second", minimum: 0 }, "minimum"],
+    [{ window: "1 second", minimum: NaN }, "minimum"]
+  ] as const)("is refused in a slow start: %o", ([slowStart, field]) =>
+    Effect.gen(function* () {
+      const issues = yield* issuesOf({ target, slowStart })
+      assert.deepStrictEqual(
+        issues.map(({ path }) => path),
+        [`slowStart.${field}`]
+      )
     })
   )
 
