@@ -5,7 +5,7 @@
  */
 import { OptionsError } from "./OptionsError.ts"
 import type { Member } from "./Member.ts"
-import { noTrials, type Policy } from "./Policy.ts"
+import { noTrials, type Picker, type Policy } from "./Policy.ts"
 
 /** What `make` takes. */
 export interface PickFirstOptions {
@@ -47,20 +47,29 @@ export const make = (options: PickFirstOptions = {}): Policy => {
     throw new OptionsError({ issues: [{ path: "shuffle", rule: "true or false", value: String(shuffle) }] })
   }
   // A member belongs to one cluster, so clusters that share this policy don't meet here.
-  const chosen = new WeakMap<Member<never, never>, number>()
+  const chosen = new WeakMap<object, number>()
   let choices = 0
   return {
     name: "pick_first",
     // It has one place for all keys.
     hashes: true,
     trials: noTrials,
-    picker: (members, random) => {
-      const order = (member: object) => chosen.get(member as Member<never, never>) ?? 0
-      const last = members.reduce((a, b) => (order(b) > order(a) ? b : a))
-      const fresh = shuffle ? Math.floor(random() * members.length) : 0
-      const current = order(last) > 0 ? last : members[fresh]!
-      chosen.set(current as unknown as Member<never, never>, ++choices)
-      return (demand, now) => current.lease(demand, now)
+    picker: <C, E>(members: ReadonlyArray<Member<C, E>>, random: () => number): Picker<C, E> => {
+      // By the first call, and not before: while a cluster starts, the order in which endpoints become Ready says nothing.
+      let current: Member<C, E> | undefined
+      const choose = (): Member<C, E> => {
+        const order = (member: Member<C, E>) => chosen.get(member) ?? 0
+        const last = members.reduce((a, b) => (order(b) > order(a) ? b : a))
+        if (order(last) > 0) return last
+        return members[shuffle ? Math.floor(random() * members.length) : 0]!
+      }
+      return (demand, now) => {
+        if (current === undefined) {
+          current = choose()
+          chosen.set(current, ++choices)
+        }
+        return current.lease(demand, now)
+      }
     }
   }
 }

@@ -39,6 +39,13 @@ describe("PickFirst", () => {
     assert.deepStrictEqual(seen, ["e0", "e1", "e2", "e3"])
   })
 
+  it("the first call decides, not who was Ready first while there were none", () => {
+    const { all, pick, restrict } = picks(PickFirst.make(), 3)
+    restrict(all.slice(2))
+    restrict(all)
+    assert.strictEqual(pick(), "e0")
+  })
+
   it("shuffled, clients are spread over all, and each stays where it is", () => {
     const firsts = seeds(300).map((seed) => {
       const { pick } = picks(PickFirst.make({ shuffle: true }), 3, { seed })
@@ -53,6 +60,8 @@ describe("PickFirst", () => {
     const policy = PickFirst.make()
     const a = picks(policy, 3)
     a.restrict(a.all.slice(2))
+    a.pick()
+    a.restrict(a.all)
     const b = picks(policy, 3)
     assert.deepStrictEqual([a.pick(), b.pick()], ["e2", "e0"])
   })
