@@ -13,11 +13,11 @@ export interface Endpoint {
   readonly addresses: readonly [string, ...Array<string>]
   /** The name that the server is asked for and that its certificate must carry; `undefined`: the cluster's. */
   readonly authority: string | undefined
-  /** Relative share of the traffic, for policies of your own: none of this package reads it. */
+  /** Relative share of the calls, to every policy but `PickFirst`. */
   readonly weight: number
-  /** 0 is used first, by policies of your own: none of this package reads it. */
+  /** 0 is used first, and a later one only where none of those before it can serve. */
   readonly priority: number
-  /** Where it is, for policies of your own: none of this package reads it. */
+  /** Where it is, for `Zone.prefer`. */
   readonly zone: string | undefined
   /** Whatever connectors and policies of your own want to know. */
   readonly attributes: Readonly<Record<string, string>>
@@ -27,7 +27,7 @@ export interface Endpoint {
 export interface EndpointOptions {
   readonly addresses: ReadonlyArray<string>
   readonly authority?: string | undefined
-  /** Relative share of the traffic, above 0 and at most 1,000,000. Default 1. */
+  /** Relative share of the calls, above 0 and at most 1,000,000. Default 1. */
   readonly weight?: number | undefined
   /** 0 is used first. An integer from 0 to 127. Default 0. */
   readonly priority?: number | undefined
