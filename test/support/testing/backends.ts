@@ -59,7 +59,7 @@ export const play = async (what: Play): Promise<Figures> => {
       const dice = new Dice(seed * 100 + i)
       const slot = (yield* Semaphore.make(8)).withPermit
       const mean = meanMillis * (i === 0 ? slowness : 1)
-      const say = (_: string) =>
+      const say = () =>
         i === 0 && failing
           ? Effect.andThen(Effect.sleep(1), Effect.fail({ _tag: "Unavailable" } as const))
           : slot(
