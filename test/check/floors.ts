@@ -44,7 +44,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "Bridge CallLog CallTracing ServiceConfigMiddleware StackCall",
     "ServiceConfig",
     "GrpcOptions",
-    "Decoded",
+    "Decoded OptionsLeaf",
     "GrpcConfigNames Options Resending",
     "Grpc",
     "GrpcConfig",

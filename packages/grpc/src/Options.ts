@@ -26,34 +26,12 @@ import * as Deadline from "./Deadline.ts"
 import type { GrpcOptions } from "./GrpcOptions.ts"
 import * as Keepalive from "./Keepalive.ts"
 import * as Hedge from "./Hedge.ts"
+import { above, duration, group, integer, slot, value } from "./OptionsLeaf.ts"
 import * as Retry from "./Retry.ts"
 import * as ServiceConfig from "./ServiceConfig.ts"
 import { distance } from "./Spelling.ts"
 import * as Target from "./Target.ts"
 
-// A leaf: a type guard, and the rule in words.
-const value = <T>(rule: string, is: (u: unknown) => boolean): Schema.Codec<T> =>
-  Schema.declare((u): u is T => is(u), { expected: rule })
-
-const integer = (min: number, max: number) =>
-  value<number>(
-    `an integer from ${min.toLocaleString("en")} to ${max.toLocaleString("en")}`,
-    (u) => Number.isInteger(u) && (u as number) >= min && (u as number) <= max
-  )
-
-const duration = (minMillis: number) =>
-  value<GrpcOptions["drain"] & {}>(`a duration from ${minMillis} ms to 24 days`, (u) => {
-    const millis = Deadline.millisOf(u)
-    return millis >= minMillis && millis <= Deadline.maxMillis
-  })
-
-const above = (max: number) =>
-  value<number>(`a number above 0, at most ${max}`, (u) => typeof u === "number" && u > 0 && u <= max)
-
-const group = <const Fields extends Schema.Struct.Fields>(fields: Fields) => Schema.optional(Schema.Struct(fields))
-/** A policy of a named slot, or `false`. */
-const slot = <T>(rule: string, is: (u: unknown) => boolean) =>
-  Schema.optional(value<T | false>(rule, (u) => u === false || is(u)))
 const middleware = value<(self: Channel) => Channel>(
   "a function from channel to channel",
   (u) => typeof u === "function"

@@ -77,6 +77,16 @@ describe("GrpcConfig", () => {
     })
   )
 
+  it.effect.each(["p2c_peak_ewma", "round_robin", "pick_first", "least_request", "weighted_round_robin", "ring_hash"])(
+    "knows each balancing policy by its name: %s",
+    (name) =>
+      Effect.gen(function* () {
+        const { balancer, slowStart } = yield* read({ G_TARGET: "a", G_BALANCER: name, G_SLOW_START: "false" })
+        assert.strictEqual(balancer?.name, name)
+        assert.strictEqual(slowStart, false)
+      })
+  )
+
   it.effect("lists every value that breaks a rule, as it was written", () =>
     Effect.gen(function* () {
       const error = yield* failure({
