@@ -7,7 +7,7 @@
 import { randomUUID } from "node:crypto"
 import { Cause, Effect } from "effect"
 import { guard } from "../bench/children.ts"
-import { elsewhere, scenarios } from "./catalogue.ts"
+import { elsewhere, groups, scenarios } from "./catalogue.ts"
 import { missing } from "./kit/needs.ts"
 import { play, tidy } from "./kit/play.ts"
 import type { Scenario } from "./kit/scenario.ts"
@@ -35,24 +35,24 @@ const outcome = (scenario: Scenario, scale: number): Effect.Effect<Result> => {
 }
 
 const main = async (options: Options): Promise<number> => {
-  const chosen = scenarios.filter(
-    ({ id, quick }) => (options.only.size === 0 || options.only.has(id)) && (!options.quick || quick === true)
-  )
+  const isChosen = ({ id, quick }: Scenario): boolean =>
+    (options.only.size === 0 || options.only.has(id)) && (!options.quick || quick === true)
+  const chosen = groups.map((group) => group.filter(isChosen)).filter((group) => group.length > 0)
   if (options.list) {
-    list(chosen)
+    list(chosen.flat())
     return 0
   }
   tidy()
   const started = performance.now()
+  const one = (scenario: Scenario) =>
+    Effect.tap(outcome(scenario, options.scale), (result) => Effect.sync(() => say(line(result))))
   const results = await Effect.runPromise(
-    Effect.forEach(chosen, (scenario) =>
-      Effect.tap(outcome(scenario, options.scale), (result) => Effect.sync(() => say(line(result))))
-    ),
+    Effect.forEach(chosen, (group) => Effect.forEach(group, one, { concurrency: "unbounded" })),
     { signal: interrupted.signal }
   )
   const others = options.only.size === 0 ? elsewhere : []
   others.forEach(({ id, title, where }) => say(`else   ${id} ${title}: played by ${where}`))
-  const report = toJson(results)
+  const report = toJson(results.flat())
   const { bad, good, skipped } = report.counts
   say(`\n${good} ok, ${bad} not ok, ${skipped} skipped, in ${((performance.now() - started) / 1_000).toFixed(0)} s`)
   if (options.json) say(JSON.stringify({ scenarios: report.scenarios, ok: report.ok }))

@@ -172,6 +172,11 @@ const program = Effect.gen(function* () {
           const rssMiB = process.memoryUsage.rss() / 2 ** 20
           tell({ tag: "snapshot", snapshot: exit.value, cpuMillis: (system + user) / 1_000, rssMiB })
         })
+      case "stall": {
+        const until = performance.now() + message.millis
+        while (performance.now() < until);
+        return
+      }
       case "close":
         return
     }

@@ -6,6 +6,7 @@ import { Ledger } from "./ledger.ts"
 import type { ClientConfig, FromClient, Left, LoadConfig, ToClient } from "./messages.ts"
 import { wallMillis } from "./messages.ts"
 import type { Namespace } from "./namespaces.ts"
+import { faketime } from "./needs.ts"
 import { type Child, ChildFailed, fork } from "./processes.ts"
 import type { Stage } from "./scenario.ts"
 
@@ -40,7 +41,17 @@ export interface Client {
 
 export interface ClientOptions extends Partial<ClientConfig> {
   readonly namespace?: Namespace | undefined
+  /** A file that says how far its wall clock is turned, read again and again: `+1h`. */
+  readonly clock?: string | undefined
 }
+
+/** What makes a process see the wall clock turned, and no other. */
+const turned = (file: string): Readonly<Record<string, string>> => ({
+  LD_PRELOAD: faketime ?? "",
+  FAKETIME_TIMESTAMP_FILE: file,
+  FAKETIME_NO_CACHE: "1",
+  FAKETIME_DONT_FAKE_MONOTONIC: "1"
+})
 
 /** Starts a client and waits until its layer is built. */
 export const start = (
@@ -48,12 +59,13 @@ export const start = (
   options: ClientOptions & { readonly target: string }
 ): Effect.Effect<Client, ChildFailed, Scope.Scope> =>
   Effect.gen(function* () {
-    const { namespace, ...rest } = options
+    const { clock, namespace, ...rest } = options
     const log = stage.log()
     const config: ClientConfig = { canary: stage.canary, log, ...rest }
     const child = yield* fork<ToClient, FromClient>("client", "./client.ts", config, {
       namespace: namespace?.name,
-      output: `${log}.out`
+      output: `${log}.out`,
+      env: clock === undefined ? {} : turned(clock)
     })
     const events: Array<Seen> = []
     const looks = new Set<() => void>()

@@ -1,6 +1,7 @@
 /** What the conductor and its child processes say to each other. */
 import type { Event } from "@hawser/core/Event"
 import type { ClusterSnapshot } from "@hawser/core/Cluster"
+import type { ProxyFaults } from "../../support/grpc/TcpProxy.ts"
 
 /** Milliseconds since 1970 with fractions: the same clock in all processes of one machine. */
 export const wallMillis = (): number => performance.timeOrigin + performance.now()
@@ -51,7 +52,15 @@ export interface ServerCounts {
 }
 
 export type ToServer =
-  | { readonly tag: "set"; readonly delayMillis?: number; readonly failCode?: number; readonly health?: HealthManners }
+  | {
+      readonly tag: "set"
+      readonly delayMillis?: number
+      /** Calls fail with it; 0: they don't. */
+      readonly failCode?: number
+      /** So many of them; 1 unless it is said. */
+      readonly failShare?: number
+      readonly health?: HealthManners
+    }
   | { readonly tag: "count" }
   /** On all connections: with a code of HTTP/2 and a text. */
   | { readonly tag: "goaway"; readonly code: number; readonly text: string }
@@ -71,8 +80,8 @@ export interface ClientConfig {
   readonly options?: Readonly<Record<string, unknown>> | undefined
   /** Turned into the values that `Grpc.layer` takes. */
   readonly health?: { readonly watch: string } | undefined
+  readonly keepalive?: { readonly time: number; readonly timeout: number } | undefined
   readonly outlier?: Readonly<Record<string, unknown>> | undefined
-  readonly dns?: Readonly<Record<string, unknown>> | undefined
   readonly tls?: boolean | undefined
   /** A word that must not be in anything that the client shows. */
   readonly canary: string
@@ -109,6 +118,8 @@ export type ToClient =
   | { readonly tag: "watch"; readonly name: string; readonly delayMillis: number }
   | { readonly tag: "ready"; readonly count: number }
   | { readonly tag: "snapshot" }
+  /** The event loop stands still for so long. */
+  | { readonly tag: "stall"; readonly millis: number }
   | { readonly tag: "close" }
 
 /** All calls of a load, one column per fact. */
@@ -172,20 +183,6 @@ export interface ProxyConfig {
   readonly to: string
 }
 
-/** What a proxy does to what passes. Each message replaces the whole of it. */
-export interface ProxyFaults {
-  /** Later by so much, both ways together. */
-  readonly delayMillis?: number | undefined
-  /** Nothing passes, in either direction; connections are accepted. */
-  readonly stall?: boolean | undefined
-  /** Each connection is reset after so many bytes from the server. */
-  readonly cutAfter?: number | undefined
-  /** One bit in so many bytes is flipped. */
-  readonly flipEvery?: number | undefined
-  /** Bytes per second, each way. */
-  readonly bytesPerSecond?: number | undefined
-}
-
 export type ToProxy =
   | { readonly tag: "faults"; readonly faults: ProxyFaults }
   | { readonly tag: "reset" }
@@ -195,3 +192,21 @@ export type FromProxy =
   | { readonly tag: "listening"; readonly port: number }
   | { readonly tag: "done" }
   | { readonly tag: "count"; readonly accepted: number; readonly open: number }
+
+// ---------------------------------------------------------------------------------------------------------------- DNS
+
+export type DnsAnswer =
+  /** One set after the other, a new one for each question. */
+  | { readonly tag: "addresses"; readonly sets: ReadonlyArray<ReadonlyArray<string>> }
+  | { readonly tag: "empty" }
+  | { readonly tag: "nxdomain" }
+  | { readonly tag: "servfail" }
+  | { readonly tag: "silent" }
+
+export type ToDns = { readonly tag: "say"; readonly answer: DnsAnswer } | { readonly tag: "count" }
+
+export type FromDns =
+  | { readonly tag: "listening" }
+  | { readonly tag: "done" }
+  /** Questions for A records. */
+  | { readonly tag: "count"; readonly asked: number }

@@ -7,6 +7,11 @@ const runs = (command: string, ...args: ReadonlyArray<string>): boolean => {
   return error === undefined && status === 0
 }
 
+/** The library that turns a clock for whoever is started with it, if it is installed. */
+export const faketime: string | undefined = ["x86_64", "aarch64"]
+  .map((arch) => `/usr/lib/${arch}-linux-gnu/faketime/libfaketime.so.1`)
+  .find((path) => existsSync(path))
+
 const gopath = "/usr/share/gocode"
 
 /** Network namespaces that we may make and fill with rules. */
@@ -27,6 +32,7 @@ const needs = {
     what: "golang-go and golang-google-grpc-dev",
     here: () => runs("go", "version") && existsSync(`${gopath}/src/google.golang.org/grpc`)
   },
+  faketime: { what: "libfaketime", here: () => faketime !== undefined },
   // By its full path: version managers put interpreters first that don't see Debian's packages.
   python: { what: "python3-grpcio", here: () => runs("/usr/bin/python3", "-c", "import grpc") }
 } as const

@@ -45,6 +45,7 @@ export interface Surroundings {
   readonly namespace?: string | undefined
   /** Gets all that it prints; default: what goes to stderr is kept for its error. */
   readonly output?: string | undefined
+  readonly env?: Readonly<Record<string, string>> | undefined
 }
 
 /** A command line that runs in a namespace, if there is one. */
@@ -79,7 +80,7 @@ export const fork = <In extends Message, Out extends Message>(
   name: string,
   file: string,
   config: object,
-  { namespace, output }: Surroundings = {}
+  { env, namespace, output }: Surroundings = {}
 ): Effect.Effect<Child<In, Out>, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -87,7 +88,7 @@ export const fork = <In extends Message, Out extends Message>(
         const path = fileURLToPath(new URL(file, import.meta.url))
         const [program, args] = inside(namespace, [process.execPath, path, JSON.stringify(config)])
         const out = output === undefined ? ("pipe" as const) : openSync(output, "a")
-        const child = own(spawn(program, args, { stdio: ["ignore", out, out, "ipc"] }))
+        const child = own(spawn(program, args, { stdio: ["ignore", out, out, "ipc"], env: { ...process.env, ...env } }))
         if (out !== "pipe") closeSync(out)
         return child
       }),

@@ -1,6 +1,7 @@
 /** Proxies, as the conductor has them. */
 import { Effect, type Scope } from "effect"
-import type { FromProxy, ProxyFaults, ToProxy } from "./messages.ts"
+import type { ProxyFaults } from "../../support/grpc/TcpProxy.ts"
+import type { FromProxy, ToProxy } from "./messages.ts"
 import type { Namespace } from "./namespaces.ts"
 import { type ChildFailed, fork } from "./processes.ts"
 

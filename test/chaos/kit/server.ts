@@ -15,6 +15,7 @@ const { goawayAfter, host, maxStreams, name } = config
 
 let { delayMillis } = config
 let failCode = 0
+let failShare = 1
 const counts = { started: 0, ended: 0, cancelled: 0, running: 0, maxRunning: 0, accepted: 0 }
 const sockets = new Set<Socket>()
 const sessions = new Set<ServerHttp2Session>()
@@ -42,7 +43,8 @@ const unary =
     }
     const answer = () =>
       end(() => {
-        const code = call.request.failCode === 0 ? failCode : call.request.failCode
+        const ours = Math.random() < failShare ? failCode : 0
+        const code = call.request.failCode === 0 ? ours : call.request.failCode
         if (code === 0) callback(null, reply(call.request))
         else callback({ code, details: "as asked" })
       })
@@ -120,6 +122,7 @@ process.on("message", (message: ToServer) => {
     case "set":
       delayMillis = message.delayMillis ?? delayMillis
       failCode = message.failCode ?? failCode
+      failShare = message.failShare ?? 1
       if (message.health !== undefined) health.become(message.health)
       return tell({ tag: "done" })
     case "count":
