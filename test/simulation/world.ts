@@ -3,14 +3,17 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import * as Backoff from "@hawser/core/Backoff"
 import * as Cluster from "@hawser/core/Cluster"
 import type { ConnectError } from "@hawser/core/ConnectError"
 import { make as makeDemand } from "@hawser/core/Demand"
+import type { Endpoint } from "@hawser/core/Endpoint"
 import { Events } from "@hawser/core/Event"
 import type { Lease } from "@hawser/core/Lease"
 import type { LiveConnection } from "@hawser/core/LiveConnection"
@@ -18,6 +21,7 @@ import type { Member } from "@hawser/core/Member"
 import * as PeakEwma from "@hawser/core/PeakEwma"
 import type { Policy } from "@hawser/core/Policy"
 import { Pool } from "@hawser/core/Pool"
+import type { Resolver, Update } from "@hawser/core/Resolver"
 import { monotonicMillis } from "@hawser/core/Time"
 import { counted, type Sleeps } from "../support/core/CountingClock.ts"
 import { endpoint } from "../support/core/parts.ts"
@@ -75,12 +79,29 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
   const queue = new QueueWatch(problems, now, maxWaitMillis)
   const unwatch = watch(queue)
   const scope = yield* Scope.make()
+  const all = [endpoint("a", ...(dice.chance(0.3) ? ["a2"] : [])), endpoint("b"), endpoint("c")]
+  // In some runs endpoints come and go, with priorities that change, and in some each connection is a member.
+  const moving = dice.chance(0.4)
+  const l4 = dice.chance(0.2)
+  let named: ReadonlyArray<Endpoint> = all
+  const updates = yield* Queue.unbounded<Update>()
+  const push = () => {
+    named = all.filter(() => dice.chance(0.8)).map((e) => (dice.chance(0.2) ? { ...e, priority: dice.below(2) } : e))
+    return Queue.offer(updates, { _tag: "Endpoints", endpoints: named })
+  }
+  const resolver: Resolver = {
+    name: "moving",
+    open: Effect.succeed({ updates: Stream.fromQueue(updates), refresh: () => {} })
+  }
+  if (moving) yield* push()
   const cluster = yield* Cluster.make<ScriptedSession>({
     target: "race",
-    endpoints: [endpoint("a", ...(dice.chance(0.3) ? ["a2"] : [])), endpoint("b"), endpoint("c")],
+    endpoints: moving ? resolver : all,
+    l4,
+    maxAge: dice.chance(0.3) ? 100 + dice.below(400) : Infinity,
     connector: connector.connect,
     policy,
-    min: dice.below(3),
+    min: Math.max(l4 ? 1 : 0, dice.below(3)),
     max: 2,
     connectTimeout: 300,
     reconnect: Backoff.exponential({ initial: 10, multiplier: 2, max: 100 }),
@@ -153,6 +174,7 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
       priority: dice.chance(0.1) ? 0 : dice.chance(0.8) ? 1 : 2,
       deadline: dice.chance(0.3) ? now() + 20 + dice.below(300) : Infinity,
       method: dice.chance(0.5) ? "m" : undefined,
+      affinity: dice.chance(0.2) ? { key: String(dice.below(3)), hard: false } : undefined,
       waitForReady: false
     })
   const work = (): Effect.Effect<unknown, unknown> => {
@@ -172,6 +194,7 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
   const end = dice.chance(0.35) ? dice.below(borrows) : borrows
   const trouble = Effect.fnUntraced(function* (i: number) {
     if (dice.chance(0.25)) (dice.chance(0.5) ? fibers.at(-1)! : dice.oneOf(fibers)).interruptUnsafe()
+    if (moving && dice.chance(0.3)) yield* push()
     const { sessions } = connector
     if (sessions.length > 0) {
       if (dice.chance(0.1)) dice.oneOf(sessions).lose()
@@ -204,6 +227,8 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
 
   // The storm is over: everybody must get an answer, and everything must be given back.
   calm = true
+  named = all
+  if (moving) yield* Queue.offer(updates, { _tag: "Endpoints", endpoints: all })
   for (const session of connector.sessions) session.thaw(now())
   const settled = () => fibers.every((fiber) => fiber.pollUnsafe() !== undefined)
   for (let round = 0; round < 100 && !settled(); round++) {
@@ -240,7 +265,21 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
   recorder.envelopes.forEach((envelope, i) => {
     if (envelope.seq !== i) problems.add("events are not numbered without gaps")
   })
-  for (const event of recorder.events) count(event._tag)
+  const present = new Set<string>(moving ? [] : ["a", "b", "c"])
+  for (const event of recorder.events) {
+    if (event._tag === "Resolved") {
+      for (const name of event.removed) if (!present.delete(name)) problems.add("I-14 removed, and was not there")
+      for (const name of event.added) {
+        if (present.has(name)) problems.add("I-14 added, and was there")
+        present.add(name)
+      }
+    } else if (event._tag === "Closed" && event.why === "Removed" && present.has(event.endpoint)) {
+      problems.add("I-14 an endpoint that stays lost a connection")
+    } else if (event._tag === "Connecting" && !present.has(event.endpoint)) {
+      problems.add("I-7 dialled, and was not there")
+    }
+    count(event._tag)
+  }
   const connected = recorder.of("Connected").length
   const ended = recorder.of("Disconnected").length + recorder.of("Closed").length
   if (connected !== ended) problems.add(`${connected} Connected, ${ended} Disconnected or Closed`)
