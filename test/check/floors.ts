@@ -13,7 +13,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "SlowStart",
     "LiveConnection Race Resolver",
     "HealthGate",
-    "SubchannelOptions",
+    "SubchannelOptions SubchannelSnapshot",
     "Subchannel",
     "Member Pool",
     "Policy Ring Weights",

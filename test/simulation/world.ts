@@ -3,17 +3,14 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import * as Backoff from "@hawser/core/Backoff"
 import * as Cluster from "@hawser/core/Cluster"
 import type { ConnectError } from "@hawser/core/ConnectError"
 import { make as makeDemand } from "@hawser/core/Demand"
-import type { Endpoint } from "@hawser/core/Endpoint"
 import { Events } from "@hawser/core/Event"
 import type { Lease } from "@hawser/core/Lease"
 import type { LiveConnection } from "@hawser/core/LiveConnection"
@@ -21,10 +18,9 @@ import type { Member } from "@hawser/core/Member"
 import * as PeakEwma from "@hawser/core/PeakEwma"
 import type { Policy } from "@hawser/core/Policy"
 import { Pool } from "@hawser/core/Pool"
-import type { Resolver, Update } from "@hawser/core/Resolver"
 import { monotonicMillis } from "@hawser/core/Time"
 import { counted, type Sleeps } from "../support/core/CountingClock.ts"
-import { endpoint } from "../support/core/parts.ts"
+import { endpoint, settle } from "../support/core/parts.ts"
 import { Dice } from "../support/core/prng.ts"
 import { QueueWatch, watch } from "../support/core/QueueWatch.ts"
 import { Recorder } from "../support/core/Recorder.ts"
@@ -32,6 +28,8 @@ import { ScriptedConnector } from "../support/core/ScriptedConnector.ts"
 import type { ScriptedSession } from "../support/core/ScriptedSession.ts"
 import { SeededScheduler } from "../support/core/SeededScheduler.ts"
 import { answers } from "./dials.ts"
+import { outcomeOf, problemsOf } from "./events.ts"
+import * as Moving from "./moving.ts"
 import { type Call, type Rules, rules } from "./borrowers.ts"
 
 const maxWaitMillis = 500
@@ -81,22 +79,12 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
   const scope = yield* Scope.make()
   const all = [endpoint("a", ...(dice.chance(0.3) ? ["a2"] : [])), endpoint("b"), endpoint("c")]
   // In some runs endpoints come and go, with priorities that change, and in some each connection is a member.
-  const moving = dice.chance(0.4)
+  const moving = dice.chance(0.4) ? yield* Moving.make(all, dice) : undefined
   const l4 = dice.chance(0.2)
-  let named: ReadonlyArray<Endpoint> = all
-  const updates = yield* Queue.unbounded<Update>()
-  const push = () => {
-    named = all.filter(() => dice.chance(0.8)).map((e) => (dice.chance(0.2) ? { ...e, priority: dice.below(2) } : e))
-    return Queue.offer(updates, { _tag: "Endpoints", endpoints: named })
-  }
-  const resolver: Resolver = {
-    name: "moving",
-    open: Effect.succeed({ updates: Stream.fromQueue(updates), refresh: () => {} })
-  }
-  if (moving) yield* push()
+  if (moving !== undefined) yield* moving.change
   const cluster = yield* Cluster.make<ScriptedSession>({
     target: "race",
-    endpoints: moving ? resolver : all,
+    endpoints: moving?.resolver ?? all,
     l4,
     maxAge: dice.chance(0.3) ? 100 + dice.below(400) : Infinity,
     connector: connector.connect,
@@ -117,7 +105,6 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
     if (live.inFlight < 0 || live.inFlight > mostAllowed) problems.add("I-1 permits")
     if (calls.size > live.inFlight) problems.add("I-1 more on the wire than permits")
   }
-  const closedPools = () => pools.every((pool) => pool.connectivity() === "Shutdown")
   scheduler.check = () => {
     for (const pool of pools) {
       if (pool.subchannels.length > 3) problems.add("more connections than the maximum and one")
@@ -143,15 +130,9 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
 
   // The borrowers.
   const note = (exit: Exit.Exit<unknown, unknown>) => {
-    if (Exit.isSuccess(exit)) return count("ok")
-    if (Exit.hasInterrupts(exit)) return count("interrupted")
-    const reason = exit.cause.reasons[0]
-    if (reason?._tag !== "Fail") {
-      problems.add(`defect ${String(reason?._tag === "Die" ? reason.defect : "")}`)
-      return
-    }
-    const error = reason.error as ConnectError | string
-    count(typeof error === "string" ? error : error.reason._tag === "Saturated" ? error.reason.by : error.reason._tag)
+    const what = outcomeOf(exit)
+    if (what.startsWith("defect")) problems.add(what)
+    else count(what)
   }
   const wired = (lease: Lease<ScriptedSession>): Effect.Effect<void> =>
     Effect.acquireUseRelease(
@@ -194,7 +175,7 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
   const end = dice.chance(0.35) ? dice.below(borrows) : borrows
   const trouble = Effect.fnUntraced(function* (i: number) {
     if (dice.chance(0.25)) (dice.chance(0.5) ? fibers.at(-1)! : dice.oneOf(fibers)).interruptUnsafe()
-    if (moving && dice.chance(0.3)) yield* push()
+    if (moving !== undefined && dice.chance(0.3)) yield* moving.change
     const { sessions } = connector
     if (sessions.length > 0) {
       if (dice.chance(0.1)) dice.oneOf(sessions).lose()
@@ -227,8 +208,7 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
 
   // The storm is over: everybody must get an answer, and everything must be given back.
   calm = true
-  named = all
-  if (moving) yield* Queue.offer(updates, { _tag: "Endpoints", endpoints: all })
+  if (moving !== undefined) yield* moving.restore
   for (const session of connector.sessions) session.thaw(now())
   const settled = () => fibers.every((fiber) => fiber.pollUnsafe() !== undefined)
   for (let round = 0; round < 100 && !settled(); round++) {
@@ -246,14 +226,15 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
     yield* Effect.yieldNow
   }
   yield* Fiber.interruptAll(fibers)
-  for (let round = 0; round < 5; round++) yield* Effect.yieldNow
+  yield* settle
 
   if (!closed()) problems.add("I-10 does not close")
-  if (!closedPools()) problems.add("I-10 a pool is not shut down")
+  if (pools.some((pool) => pool.connectivity() !== "Shutdown")) problems.add("I-10 a pool is not shut down")
   const open = connector.opened - connector.closed
   if (open !== 0) problems.add(`I-10 ${open} connections left open`)
-  if (connector.pending.length > 0) problems.add("I-10 dials left")
-  if (cluster.waitingUnsafe() > 0 || queue.waiting > 0) problems.add("I-10 waiters left")
+  if (connector.pending.length > 0 || cluster.waitingUnsafe() > 0 || queue.waiting > 0) {
+    problems.add("I-10 dials or waiters left")
+  }
   if (sleeps.now > 0) problems.add(`I-10 ${sleeps.now} timers left`)
   for (const { session } of connector.dials) {
     if (session?.exceeded === true) problems.add("I-1 wire over the limit")
@@ -262,30 +243,10 @@ const scenario = Effect.fnUntraced(function* (seed: number, scheduler: SeededSch
   for (const pool of pools) if (pool.all().some((s) => s.load() !== 0)) problems.add("I-10 permits left")
   const after = yield* Effect.exit(cluster.use(() => Effect.void))
   if (Exit.isSuccess(after)) problems.add("I-10 lends after the end")
-  recorder.envelopes.forEach((envelope, i) => {
-    if (envelope.seq !== i) problems.add("events are not numbered without gaps")
-  })
-  const present = new Set<string>(moving ? [] : ["a", "b", "c"])
-  for (const event of recorder.events) {
-    if (event._tag === "Resolved") {
-      for (const name of event.removed) if (!present.delete(name)) problems.add("I-14 removed, and was not there")
-      for (const name of event.added) {
-        if (present.has(name)) problems.add("I-14 added, and was there")
-        present.add(name)
-      }
-    } else if (event._tag === "Closed" && event.why === "Removed" && present.has(event.endpoint)) {
-      problems.add("I-14 an endpoint that stays lost a connection")
-    } else if (event._tag === "Connecting" && !present.has(event.endpoint)) {
-      problems.add("I-7 dialled, and was not there")
-    }
-    count(event._tag)
-  }
-  const connected = recorder.of("Connected").length
-  const ended = recorder.of("Disconnected").length + recorder.of("Closed").length
-  if (connected !== ended) problems.add(`${connected} Connected, ${ended} Disconnected or Closed`)
-  if (process.env["HAWSER_TRACE"] !== undefined) {
-    for (const { event, monotonicMillis } of recorder.envelopes) console.log(monotonicMillis, JSON.stringify(event))
-  }
+  problemsOf(recorder.envelopes, moving !== undefined ? [] : ["a", "b", "c"]).forEach((problem) =>
+    problems.add(problem)
+  )
+  for (const event of recorder.events) count(event._tag)
   unwatch()
   Pool.prototype.start = start
   scheduler.check = () => {}

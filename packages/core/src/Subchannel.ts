@@ -19,11 +19,11 @@ import type { Demand } from "./Demand.ts"
 import { type Endpoint, name } from "./Endpoint.ts"
 import type { CloseReason, DialReason } from "./Event.ts"
 import type { Verdict } from "./Health.ts"
-import { verdictDetails } from "./HealthVerdict.ts"
 import { type Lease, Pending, type Refusal } from "./Lease.ts"
 import { LiveConnection, type LiveOwner } from "./LiveConnection.ts"
 import * as Reconnect from "./Reconnect.ts"
 import type { SubchannelOptions } from "./SubchannelOptions.ts"
+import { snapshotOf } from "./SubchannelSnapshot.ts"
 import { type Snapshot, UpstreamBase } from "./Upstream.ts"
 
 /** A connection that lasted this long has proved itself. */
@@ -81,6 +81,8 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   private dialling: DialReason
   /** Dials or waits. */
   private fiber: Fiber.Fiber<void> | undefined = undefined
+  /** Ended before it had answered, and has borrows in flight: it may prove itself yet. */
+  private unproven: LiveConnection<C> | undefined = undefined
   private startedAt = 0
   private reconnect: Reconnect.Reconnect | undefined = undefined
   private readonly options: SubchannelOptions<C>
@@ -126,20 +128,8 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
     return this.current?.oldest?.startedAt ?? Infinity
   }
   snapshot(): Snapshot {
-    const live = this.current
-    const details: Record<string, string | number | boolean> = { draining: this.draining.length }
-    if (live !== undefined) {
-      Object.assign(details, live.details())
-      if (live.gate !== undefined) Object.assign(details, verdictDetails(live.gate.verdict))
-    } else if (this.lastError !== undefined) details["error"] = this.lastError.message
-    return {
-      kind: "subchannel",
-      name: live?.id ?? name(this.endpoint),
-      connectivity: this.state,
-      inFlight: this.load(),
-      details,
-      children: []
-    }
+    const { current, draining, endpoint, lastError, state } = this
+    return snapshotOf({ current, draining: draining.length, endpoint, inFlight: this.load(), lastError, state })
   }
 
   /** Its connection must show that it is still there before it lends again. */
@@ -191,6 +181,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
       this.lost(live, new ConnectError({ reason: { _tag: "Reset" }, endpoint: name(this.endpoint) }))
       return
     }
+    if (live === this.unproven && live.answered > 0) this.proven()
     if (!live.lending && live.inFlight === 0 && this.draining.includes(live)) this.options.run(this.shut(live))
     this.changed()
   }
@@ -296,6 +287,14 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
     if (this.state !== "Shutdown") this.fiber = this.options.run(this.recover(live, error))
   }
 
+  /** The connection that said goodbye has answered after all: nobody waits for longer. */
+  private proven(): void {
+    this.unproven = this.reconnect = undefined
+    this.fiber?.interruptUnsafe()
+    this.move("Connecting")
+    if (this.state !== "Shutdown") this.fiber = this.options.run(this.attempts())
+  }
+
   /** What follows a loss: another connection, at once or after a while. */
   private recover(live: LiveConnection<C>, error: ConnectError): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
@@ -309,7 +308,11 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
         yield* this.backOff(error, true)
       } else if (redialMillis !== undefined || live.doubted) yield* Effect.sleep(redialMillis ?? 0)
       else if (live.answered > 0 || lasted) this.reconnect = undefined
-      else yield* this.backOff(error, true)
+      else {
+        this.unproven = live
+        yield* this.backOff(error, true)
+        this.unproven = undefined
+      }
       yield* this.attempts()
     })
   }

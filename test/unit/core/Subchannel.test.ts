@@ -142,6 +142,24 @@ describe("Subchannel", () => {
     })
   )
 
+  it.effect("a connection that says goodbye before its first answer proves itself with that answer", () =>
+    Effect.gen(function* () {
+      const { connector, subchannel } = yield* setup({ reconnect: exact }, () => ({ _tag: "Open" }))
+      for (let i = 0; i < 10; i++) {
+        const lease = leased(subchannel.lease(demand()))
+        connector.sessions.at(-1)!.goAway()
+        yield* TestClock.adjust(5)
+        assert.notStrictEqual(subchannel.connectivity(), "Ready")
+        lease.release("Success")
+        yield* settle
+        assert.strictEqual(subchannel.connectivity(), "Ready", `after the goodbye ${i}`)
+      }
+      assert.strictEqual(connector.dials.length, 11)
+      yield* subchannel.close
+      assert.strictEqual(connector.opened, connector.closed)
+    })
+  )
+
   it.effect("GOAWAY: old borrows run on, the connection closes after the last one, new ones go to the next", () =>
     Effect.gen(function* () {
       const { connector, recorder, states, subchannel } = yield* setup()
