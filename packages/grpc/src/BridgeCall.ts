@@ -27,7 +27,13 @@ export interface BridgeOptions {
   readonly now: () => number
   /** Whether somebody wants to know what backends report of their load. Default `false`. */
   readonly reports?: boolean | undefined
+  /** For how many milliseconds of the time since then this process itself did not run. Default: it is not known. */
+  readonly stalled?: ((since: number) => number) | undefined
 }
+
+/** What a stall of this process may explain, if it was a tenth of the call's time or more. */
+const stalls: ReadonlySet<string> = new Set(["DeadlineExceeded", "Unavailable"])
+const relevantShare = 10
 
 /** A call between its channel and its wire. */
 export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectError>, StartOptions, CallListener {
@@ -177,8 +183,11 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
     }
     const phase: Phase = progress === "NotSent" ? "Connecting" : this.headers === undefined ? "Sent" : "Receiving"
     const reason = Status.reason(code, problem ?? details, trailers, progress, false, phase)
-    this.lease?.release(Status.outcome(reason, progress, "Server"), this.reported(trailers))
-    this.fail(reason, progress, { metadata: trailers })
+    const stalledMillis = this.stalledMillis(reason)
+    // A deadline that passed mostly while we did not listen says nothing about the server.
+    const ours = reason._tag === "DeadlineExceeded" && stalledMillis * 2 >= this.options.now() - this.lease!.startedAt
+    this.lease?.release(ours && stalledMillis > 0 ? "Neutral" : Status.outcome(reason, progress, "Server"), this.reported(trailers))
+    this.fail(reason, progress, { metadata: trailers, stalledMillis })
   }
 
   private reported(trailers: Metadata.Metadata): LoadReport | undefined {
@@ -199,6 +208,15 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
     this.fail(reason, progress, facts)
   }
 
+  /** How long this process did not run while the call did, where that may explain its end. */
+  private stalledMillis(reason: RpcReason): number {
+    const { lease, queuedAt } = this
+    const since = queuedAt >= 0 ? queuedAt : lease?.startedAt
+    if (since === undefined || !stalls.has(reason._tag) || ("by" in reason && reason.by === "Server")) return 0
+    const millis = this.options.stalled?.(since) ?? 0
+    return millis * relevantShare >= this.options.now() - since ? Math.round(millis) : 0
+  }
+
   protected fail(reason: RpcReason, progress: Progress, facts: Facts = {}): void {
     this.done = true
     const { lease, queuedAt } = this
@@ -210,6 +228,7 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
         connection: lease?.id,
         waitedMillis: Math.max(0, waited),
         committed: this.isCommitted,
+        stalledMillis: facts.stalledMillis ?? this.stalledMillis(reason),
         ...facts
       })
     )

@@ -98,11 +98,12 @@ export const finish = (span: Tracer.Span, path: string, end: End, now: bigint): 
 const exitOf = ({ code, error, interrupted }: End, path: string): Exit.Exit<void, RpcError.RpcError> => {
   if (code === 0) return Exit.void
   if (interrupted) return Exit.interrupt()
-  const { attempts, committed, connection, endpoint, progress, waitedMillis } = error ?? unseen
+  const { attempts, committed, connection, endpoint, progress, stalledMillis, waitedMillis } = error ?? unseen
   const details = error === undefined ? "" : wordsOf(error)
   // The fields that some reasons have beside these are of no use to exporters.
   const reason = { _tag: RpcError.tagOf(code)!, details } as RpcError.RpcReason
-  return Exit.fail(RpcError.of(path, reason, progress, { attempts, connection, endpoint, waitedMillis, committed }))
+  const facts = { attempts, connection, endpoint, waitedMillis, committed, stalledMillis }
+  return Exit.fail(RpcError.of(path, reason, progress, facts))
 }
 
 const unseen: RpcError.Facts & Pick<RpcError.RpcError, "progress"> = { progress: "MaybeProcessed" }

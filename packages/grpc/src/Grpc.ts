@@ -253,7 +253,8 @@ const connect = (options: DecodedBare): Effect.Effect<Connected, OptionsError, S
     })
     const now = () => monotonicMillis(clock)
     const { reports } = options.balancer
-    const bridge: BridgeOptions = { borrowUnsafe: cluster.borrowUnsafe, maxSendBytes, now, reports }
+    const { borrowUnsafe, stalledUnsafe } = cluster
+    const bridge: BridgeOptions = { borrowUnsafe, maxSendBytes, now, reports, stalled: stalledUnsafe }
     const bare = Bridge.make(bridge)
     return { bare: Credentials.isInsecure(credentials) ? Auth.plaintext(bare) : bare, bridge, cluster }
   })

@@ -140,6 +140,10 @@ export const statusNames: ReadonlyArray<string> = tags.map((tag) =>
  * the response headers had come, so that retry and hedge let it be (gRFC A6): a status that came alone is `Answered`, and
  * not committed. Printed or serialised, it shows no metadata values but those of an allow-list.
  *
+ * `stalledMillis` is how long this process itself did not run while the call did (its event loop was busy, or the process was
+ * stopped), where that may explain the end: 0 unless the call ran out of time or lost its connection, and the stall was at
+ * least a tenth of its time. Look at this process before the network or the server.
+ *
  * Where a codec threw, `cause` is a `ThrownError`, which names what was thrown and keeps its words redacted: they may quote
  * the payload.
  *
@@ -158,6 +162,17 @@ export const statusNames: ReadonlyArray<string> = tags.map((tag) =>
  * )
  * error.message // => "/demo.Greeter/SayHello: Unavailable Connection refused (NotSent, 10.0.0.7:50051#3, attempt 2)"
  * error.isUnsent // => true
+ * ```
+ *
+ * **Example** (Its own process was busy)
+ *
+ * ```ts import.meta.vitest
+ * import { RpcError } from "@hawser/grpc"
+ *
+ * const late = { _tag: "DeadlineExceeded", details: "", phase: "Sent", by: "Us" } as const
+ * const error = RpcError.of("/demo.Greeter/SayHello", late, "MaybeProcessed", { stalledMillis: 1_900 })
+ * error.isStalled // => true
+ * error.message // => "/demo.Greeter/SayHello: DeadlineExceeded (MaybeProcessed, this process did not run for 1900 ms)"
  * ```
  *
  * **Example** (One reason is no failure)
@@ -185,6 +200,7 @@ export class RpcError extends Data.TaggedError("RpcError")<{
   readonly connection?: string | undefined
   readonly metadata?: Metadata | undefined
   readonly committed?: boolean | undefined
+  readonly stalledMillis?: number | undefined
   readonly cause?: unknown
 }> {
   get [TypeId](): typeof TypeId {
@@ -196,7 +212,8 @@ export class RpcError extends Data.TaggedError("RpcError")<{
     const facts = [
       this.progress,
       ...(where === undefined ? [] : [where]),
-      ...(this.attempts > 1 ? [`attempt ${this.attempts}`] : [])
+      ...(this.attempts > 1 ? [`attempt ${this.attempts}`] : []),
+      ...(this.isStalled ? [`this process did not run for ${this.stalledMillis} ms`] : [])
     ]
     return `${this.method}: ${_tag}${details === "" ? "" : ` ${details}`} (${facts.join(", ")})`
   }
@@ -204,12 +221,17 @@ export class RpcError extends Data.TaggedError("RpcError")<{
   get code(): number {
     return codes[this.reason._tag]
   }
+  /** Whether a stall of this process may explain it. */
+  get isStalled(): boolean {
+    return this.stalledMillis !== undefined && this.stalledMillis > 0
+  }
   /** Whether the server can't have acted on it. */
   get isUnsent(): boolean {
     return this.progress === "NotSent" || this.progress === "Refused"
   }
   override toJSON(): unknown {
-    const { _tag, message, method, progress, attempts, waitedMillis, endpoint, connection, committed } = this
+    const { _tag, message, method, progress, attempts, waitedMillis, endpoint, connection, committed, stalledMillis } =
+      this
     const { details, ...rest } = this.reason
     const reason = { ...rest, ...("connect" in rest ? { connect: rest.connect?.message } : {}), details }
     const cause = this.cause instanceof Error ? this.cause.message : undefined
@@ -224,6 +246,7 @@ export class RpcError extends Data.TaggedError("RpcError")<{
       endpoint,
       connection,
       committed,
+      stalledMillis,
       metadata: this.metadata,
       cause
     }
@@ -286,6 +309,7 @@ export interface Facts {
   readonly connection?: string | undefined
   readonly metadata?: Metadata | undefined
   readonly committed?: boolean | undefined
+  readonly stalledMillis?: number | undefined
   readonly cause?: unknown
 }
 
@@ -318,5 +342,6 @@ export const of = (method: string, reason: RpcReason, progress: Progress, facts:
     connection: facts.connection,
     metadata: facts.metadata,
     committed: facts.committed ?? false,
+    stalledMillis: facts.stalledMillis ?? 0,
     cause: facts.cause
   })
