@@ -4,6 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { PeakEwma, RoundRobin } from "@hawser/core"
+import { Retry } from "@hawser/grpc"
 import * as Faults from "@hawser/testing/Faults"
 import { type Figures, type Play, play } from "../support/testing/silent.ts"
 
@@ -122,6 +123,17 @@ describe("the other way round, nothing is lost, and an endpoint gets one connect
       it(
         `${n} whose latency jumps from 5 ms to 3 s, ${perSecond} calls per second`,
         each({ ...servers, perSecond, serviceMillis: (at) => (at < 20_000 ? 5 : 3_000) }, extra(n))
+      )
+    }
+    for (const perSecond of [1, 20]) {
+      const retried = { ...servers, perSecond, options: { retry: Retry.make() } }
+      it(
+        `${n} of handlers that take 10 s, with retries, ${perSecond} calls per second`,
+        each({ ...retried, serviceMillis: () => 10_000 }, extra(n))
+      )
+      it(
+        `${n} whose latency jumps from 5 ms to 3 s, with retries, ${perSecond} calls per second`,
+        each({ ...retried, serviceMillis: (at) => (at < 20_000 ? 5 : 3_000) }, extra(n))
       )
     }
     it(`${n} that get a single call an hour`, each({ ...servers, perSecond: 1 / 3_600, length: 86_400_000 }, extra(n)))

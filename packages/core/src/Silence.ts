@@ -144,7 +144,7 @@ export class Silence<C, E> {
 
   private patience(lease: LiveLease<C>, heard: number): number {
     const { demand } = lease
-    const estimate = demand.method === undefined ? undefined : this.options.methods.get(demand.method)
+    const estimate = this.usual(lease)
     const usual =
       estimate === undefined
         ? (demand.deadline - lease.startedAt) / 2
@@ -183,7 +183,8 @@ export class Silence<C, E> {
           .connections()
           .some((c) => c.quarantinedAt === undefined && c.answered > 0 && c.heardAt() > quarantinedAt!)
         if (fresh.answered > 0 || others || inFlight === 0) {
-          old.current!.giveUp()
+          // The server is there: what can't be answered once more in time is left to it, and what may just be slow.
+          old.current!.giveUp((lease) => this.inTime(lease, now, false))
           pool.remove(old, "Replaced")
         }
       }
@@ -208,13 +209,25 @@ export class Silence<C, E> {
   private rescue(silent: ReadonlyArray<Subchannel<C>>, now: number): void {
     if (this.options.balancer.usable().length === 0) return
     for (const subchannel of silent) {
-      subchannel.current!.giveUp(({ demand, startedAt }) => {
-        const usual = demand.method === undefined ? undefined : this.options.methods.get(demand.method)
+      const { alive } = subchannel.current!
+      subchannel.current!.giveUp((lease) => {
+        const { demand, startedAt } = lease
+        const usual = this.usual(lease)
         // A call that began with little time gets half of it first.
         const left = Math.min(Math.max(lastChanceMillis, factor * (usual ?? 0)), (demand.deadline - startedAt) / 2)
-        return demand.deadline - now <= left
+        return demand.deadline - now <= left && this.inTime(lease, now, !alive)
       })
     }
+  }
+
+  private usual({ demand }: LiveLease<C>): number | undefined {
+    return demand.method === undefined ? undefined : this.options.methods.get(demand.method)
+  }
+
+  /** Whether there is as much time left as its method usually takes. `unknown`: what to say while that is not known. */
+  private inTime(lease: LiveLease<C>, now: number, unknown: boolean): boolean {
+    const usual = this.usual(lease)
+    return usual === undefined ? unknown : lease.demand.deadline - now >= usual
   }
 
   /** Nobody is silent: the replacement is one too many, or has become the connection. */
@@ -235,7 +248,7 @@ export class Silence<C, E> {
     const all = this.suspicions.length
     const ejected = this.suspicions.filter((s) => s.ejected).length
     const elsewhere = this.options.balancer.usable().length > 0
-    if (elsewhere) for (const s of silent) s.current!.giveUp()
+    if (elsewhere) for (const s of silent) s.current!.giveUp((lease) => this.inTime(lease, now, true))
     if (all === 1 || (ejected + 1) / all > maxEjected) return
     suspicion.ejected = true
     const since = Math.min(...silent.map((s) => s.current?.heardAt() ?? now))

@@ -7,7 +7,7 @@ import * as TestNetwork from "@hawser/testing/TestNetwork"
 import { Clock, Effect, Exit, Layer } from "effect"
 import { definition } from "./echo.ts"
 
-class Echo extends Client.Service<Echo>()("test/Echo", definition) {}
+class Echo extends Client.Service<Echo>()("test/Echo", definition, { idempotent: ["say"] }) {}
 
 /** What is played: calls at a steady rate, and one fault in the middle. */
 export interface Play {

@@ -138,6 +138,26 @@ describe("Silence", () => {
     })
   )
 
+  it.effect(
+    "the replacement answers: what may just be slow, or has no time to be done again, is left where it is",
+    () =>
+      Effect.gen(function* () {
+        const { answered, call, facts } = yield* setup()
+        yield* answered("a", 10, "quick")
+        yield* answered("a", 5_000, "slow")
+        const slow = call("a", 24_000, "slow")
+        yield* TestClock.adjust("13 seconds")
+        const unknown = call("a", 15_000, "unknown")
+        yield* TestClock.adjust("7800 millis")
+        assert.deepStrictEqual(facts(), ["Quarantined"])
+        yield* answered("a", 20, "quick")
+        yield* TestClock.adjust(100)
+        assert.deepStrictEqual(facts(), ["Quarantined", "Closed"])
+        assert.strictEqual(slow.lostTimes, 0, "3 s are left of 24, and it takes 5")
+        assert.strictEqual(unknown.lostTimes, 0)
+      })
+  )
+
   it.effect("the replacement stays beside other connections of its endpoint, too", () =>
     Effect.gen(function* () {
       const { answered, call, connector, facts } = yield* setup({ addresses: ["a"], min: 2, max: 3 })

@@ -3,7 +3,7 @@ import { Event } from "@hawser/core"
 import { Grpc, type RpcError } from "@hawser/grpc"
 import * as Faults from "@hawser/testing/Faults"
 import * as TestNetwork from "@hawser/testing/TestNetwork"
-import { Clock, Effect, Fiber, Layer } from "effect"
+import { Clock, Effect, Fiber, Layer, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as JumpClock from "../../support/core/JumpClock.ts"
 import { Echo, echo, one, two } from "../../support/testing/echo.ts"
@@ -13,7 +13,7 @@ const stage = <A, E>(
   f: (
     clock: JumpClock.JumpClock,
     tags: ReadonlyArray<string>
-  ) => Effect.Effect<A, E, Echo | Grpc.GrpcCluster | TestNetwork.TestNetwork>
+  ) => Effect.Effect<A, E, Echo | Grpc.GrpcCluster | Scope.Scope | TestNetwork.TestNetwork>
 ) =>
   Effect.gen(function* () {
     const clock = yield* JumpClock.make
