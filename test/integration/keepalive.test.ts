@@ -66,6 +66,35 @@ describe("keepalive", () => {
   )
 })
 
+describe("a server that talks nonsense", () => {
+  it.live("costs the calls on its connection, and none that follow", () =>
+    leavesNothing(
+      Effect.gen(function* () {
+        const server = yield* Http2Server.make(Http2Server.polite)
+        const client = yield* Client.make({ endpoints: [server.address], drain: 0 })
+        let failed = 0
+        let calls = 0
+        const call = Effect.matchEffect(client.echo.echo(Client.request(), { timeout: "10 seconds" }), {
+          onFailure: () => Effect.sync(() => failed++),
+          onSuccess: () => Effect.sync(() => calls++)
+        })
+        const callers = yield* Effect.forkScoped(
+          Effect.all(
+            Array.from({ length: 20 }, () => Effect.repeat(call, { times: 100 })),
+            { concurrency: "unbounded", discard: true }
+          )
+        )
+        yield* eventually("some calls", () => calls > 200)
+        // No frame has a length as this.
+        for (const socket of server.sockets) socket.write(Buffer.alloc(64, 255))
+        yield* Fiber.join(callers)
+        assert.isAtMost(failed, 20)
+        assert.isAtLeast(calls, 1_900)
+      })
+    )
+  )
+})
+
 describe("a server that says too_many_pings", () => {
   it.live("is heard: the time doubles, and it is dialled once per step of the backoff", () =>
     leavesNothing(

@@ -640,7 +640,7 @@ describe("a dial of the adapter", () => {
 describe("the end of a session of the adapter", () => {
   const listener = { onHeaders: () => {}, onMessage: () => {} }
   interface Inside {
-    readonly calls: ReadonlySet<unknown>
+    readonly newest: unknown
     readonly sockets: { readonly sockets: ReadonlyArray<unknown> }
   }
   const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length
@@ -660,12 +660,12 @@ describe("the end of a session of the adapter", () => {
         wire.send(bytes)
         wire.end()
         yield* server.until("running", (s) => s.running === 1)
-        assert.strictEqual(inside.calls.size, 1)
+        assert.isDefined(inside.newest)
         assert.strictEqual(inside.sockets.sockets.length, 1)
         yield* Scope.close(scope, Exit.void)
         assert.strictEqual(inside.sockets.sockets.length, 0)
         assert.strictEqual(code, 14)
-        assert.strictEqual(inside.calls.size, 0)
+        assert.isUndefined(inside.newest)
       })
     )
   )
@@ -687,9 +687,9 @@ describe("the end of a session of the adapter", () => {
         wire.end()
         wire.read()
         yield* eventually("answered", () => ended)
-        assert.strictEqual(inside.calls.size, 0)
+        assert.isUndefined(inside.newest)
         yield* Scope.close(scope, Exit.void)
-        assert.strictEqual(timers(), before)
+        assert.isAtMost(timers(), before)
       })
     )
   )

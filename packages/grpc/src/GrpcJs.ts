@@ -19,13 +19,12 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import type { ClientHttp2Session } from "node:http2"
-import { isIP } from "node:net"
 import type { CallListener, Connection, StartOptions, Transport, TransportOptions, Wire } from "./Connection.ts"
 import * as Credentials from "./Credentials.ts"
 import { type CallOwner, GrpcJsCall, toGrpcJs } from "./GrpcJsCall.ts"
 import { channelOptions } from "./GrpcJsChannel.ts"
 import * as Failure from "./GrpcJsFailure.ts"
-import { isPath, lookup, parse } from "./GrpcJsLookup.ts"
+import { at, lookup, target } from "./GrpcJsLookup.ts"
 import * as Settings from "./GrpcJsSettings.ts"
 import { DialSockets, seen } from "./GrpcJsSockets.ts"
 import * as Metadata from "./Metadata.ts"
@@ -101,11 +100,6 @@ const connector = (
   }
 }
 
-const at = (endpoint: Endpoint, addresses: ReadonlyArray<string>): Endpoint => ({
-  ...endpoint,
-  addresses: addresses as [string, ...Array<string>]
-})
-
 /** Dials the endpoint's first address. `peer` is what it is called, which differs behind a proxy. */
 const dial = (
   endpoint: Endpoint,
@@ -131,8 +125,6 @@ const closing = (session: GrpcJsSession) => (exit: Exit.Exit<unknown, unknown>) 
   const error = Option.getOrUndefined(Exit.findErrorOption(exit))
   return session.close(error instanceof ConnectError ? error.message : "Connection closed")
 }
-
-const target = (address: string): string => (isPath(address) ? address : `ipv${isIP(parse(address).host)}:${address}`)
 
 const deadWire: Wire = { send: () => {}, end: () => {}, read: () => {}, cancel: () => {} }
 
@@ -173,7 +165,11 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
     return monotonicMillis(this.clock)
   }
   limit(): number {
-    return this.end === undefined ? this.limits.value() : 0
+    if (this.end !== undefined) return 0
+    if (this.http2?.destroyed !== true) return this.limits.value()
+    // Node says so turns later, and callers without a pause may keep it from ever saying so. Not from within a pick.
+    queueMicrotask(() => this.gone())
+    return 0
   }
   heardAt(): number {
     const { received } = this.sockets
@@ -287,10 +283,16 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
         : new Settings.Stated(session, this)
     this.channel.watchConnectivityState(grpc.connectivityState.READY, Infinity, () => {
       if (this.closed) return
-      // What is sent runs on. What is not would make the channel dial again, unseen and without a timeout.
-      this.channel.close()
-      this.finish(this.failure(this.sockets.error ?? this.sockets.dropped))
+      this.gone()
     })
+  }
+
+  /** It is no longer Ready. */
+  private gone(): void {
+    if (this.end !== undefined) return
+    // What is sent runs on. What is not would make the channel dial again, unseen and without a timeout.
+    this.channel.close()
+    this.finish(this.failure(this.sockets.error ?? this.sockets.dropped))
   }
 
   private failure(error: unknown): ConnectError {

@@ -5,6 +5,7 @@
  * listening after five seconds, and the answer, should it come, is dropped.
  */
 import { ConnectError } from "@hawser/core/ConnectError"
+import type { Endpoint } from "@hawser/core/Endpoint"
 import * as Effect from "effect/Effect"
 import * as dns from "node:dns"
 import { isIP } from "node:net"
@@ -48,3 +49,13 @@ export const lookup = (address: string): Effect.Effect<ReadonlyArray<string>, Co
     })
   )
 }
+
+/** The endpoint at other addresses: those that its own stands for. */
+export const at = (endpoint: Endpoint, addresses: ReadonlyArray<string>): Endpoint => ({
+  ...endpoint,
+  addresses: addresses as [string, ...Array<string>]
+})
+
+/** An address as grpc-js spells it, so that it looks nothing up. */
+export const target = (address: string): string =>
+  isPath(address) ? address : `ipv${isIP(parse(address).host)}:${address}`
