@@ -15,9 +15,10 @@ import type { LiveConnection } from "./LiveConnection.ts"
 import type { Pool } from "./Pool.ts"
 import type { Subchannel } from "./Subchannel.ts"
 
-/** After a thaw a connection has this long to answer, or three times what a dial took. */
+/** After a thaw a connection has this long to answer, or three times what a dial took, but never as long as calls wait. */
 const answerMillis = 500
 const answerDials = 3
+const mostAnswerMillis = 1_000
 /** Times below this are kept to the tick, others to the second. */
 const preciseMillis = 10_000
 /** Redials after a thaw are spread over this, unless somebody waits. */
@@ -108,7 +109,7 @@ export class Pings<C> {
       if (subchannel.current !== live) continue
       // Servers forgive a ping or two that they did not expect, and forget them with each answer.
       const legal = this.complaints === 0 && live.answered > live.answeredAtPing
-      const within = Math.max(answerMillis, answerDials * pool.connectMillis())
+      const within = Math.min(mostAnswerMillis, Math.max(answerMillis, answerDials * pool.connectMillis()))
       if (legal && this.ask(subchannel, live, now, within, true)) {
         live.answeredAtPing = live.answered
         continue
