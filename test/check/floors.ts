@@ -5,12 +5,12 @@
  */
 export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
   core: [
-    "Bindings Hash Heartbeat OptionsError Pressure Pulse Task Time",
+    "Bindings Hash Heartbeat OptionsError Pressure Pulse Task Time Waits",
     "ConnectError Connectivity Demand DrainReport Endpoint Outcome",
     "Event Health HealthStats Lease Session Snapshot Watch",
     "Borrow Connector EndpointSet EventLog Upstream",
-    "Backoff Estimate Gauges HealthVerdict Publisher Reconnect RetryBudget RetryThrottle",
-    "SlowStart",
+    "Backoff Estimate Gauges HealthVerdict Outbox Reconnect RetryBudget RetryThrottle",
+    "Hysteresis Merge Publisher SlowStart Subset",
     "LiveConnection Race Resolver",
     "HealthGate",
     "SubchannelOptions SubchannelSnapshot",
@@ -27,8 +27,10 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "index"
   ],
   grpc: [
-    "Credentials Generated Metadata Method Protobuf ServiceConfigJson Spelling Surroundings Target ThrownError Version",
-    "Call GenericDefinition ProtobufEs ProtobufTs RpcError ServiceConfigFile",
+    "DnsService",
+    "Credentials Generated Metadata Method Protobuf ServiceConfigJson Spelling Surroundings DnsAnswer DnsNode ThrownError Version",
+    "DnsRefresh Target",
+    "Call Dns GenericDefinition ProtobufEs ProtobufTs RpcError ServiceConfigFile",
     "CallEnd ClientMethod RichError",
     "CallSpan Channel Connection Status",
     "GrpcJsChannel GrpcJsFailure GrpcJsLookup GrpcJsSettings GrpcJsSockets",
@@ -45,6 +47,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "ServiceConfig",
     "GrpcOptions",
     "Decoded OptionsLeaf",
+    "OptionsTarget",
     "GrpcConfigNames Options Resending",
     "Grpc",
     "GrpcConfig",
@@ -56,7 +59,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "Serve Simulation Socket",
     "ClientStream Host ServerStream TestChannel TestServer",
     "Network ServerConnection VirtualConnection",
-    "VirtualServer VirtualTransport",
+    "VirtualDns VirtualServer VirtualTransport",
     "TestNetwork",
     "Faults",
     "index"

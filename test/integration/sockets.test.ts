@@ -31,13 +31,13 @@ describe("sockets", () => {
     )
   }
 
-  it.live("of a name are one, however many addresses it has", () =>
+  it.live("of localhost are one, however many addresses it has", () =>
     leavesNothing(
       Effect.gen(function* () {
         const server = yield* EchoServer.make()
         const client = yield* Client.make({ target: `dns:///localhost:${server.port}`, connections: { max: 1 } })
         const reply = yield* Effect.orDie(client.echo.echo.reply(Client.request()))
-        assert.strictEqual(reply.connection, `localhost:${server.port}#1`)
+        assert.match(reply.connection, new RegExp(`^(127\\.0\\.0\\.1|\\[::1\\]):${server.port}#1$`))
         assert.strictEqual(server.accepted, 1)
         assert.strictEqual(client.count("Connecting"), 1)
       })

@@ -27,7 +27,7 @@ export interface Cleaned {
  * then by name, so that the same ones stay whatever the order of the answer.
  */
 export const clean = (input: ReadonlyArray<EndpointOptions>, max: number = maxEndpoints): Cleaned => {
-  const found = new Map<string, Endpoint>()
+  const found: Array<Endpoint> = []
   let count = 0
   let why = ""
   const drop = (reason: string) => {
@@ -35,20 +35,26 @@ export const clean = (input: ReadonlyArray<EndpointOptions>, max: number = maxEn
   }
   for (const options of input) {
     const made = read(options)
-    if (typeof made === "string") {
-      drop(made)
-      continue
-    }
-    const id = key(made)
-    const known = found.get(id)
-    if (known === undefined || made.priority < known.priority) found.set(id, made)
+    if (typeof made === "string") drop(made)
+    else found.push(made)
   }
-  let endpoints = [...found.values()]
+  let endpoints = unite(found)
   if (endpoints.length > max) {
     for (let i = max; i < endpoints.length; i++) drop(`more than ${max} endpoints`)
-    endpoints = endpoints.sort(byRank).slice(0, max)
+    endpoints = endpoints.toSorted(byRank).slice(0, max)
   }
   return { endpoints, dropped: count === 0 ? undefined : { count, why } }
+}
+
+/** One of each: of duplicates the one with the lowest priority, and the first of those. */
+export const unite = (endpoints: ReadonlyArray<Endpoint>): ReadonlyArray<Endpoint> => {
+  const found = new Map<string, Endpoint>()
+  for (const endpoint of endpoints) {
+    const id = key(endpoint)
+    const known = found.get(id)
+    if (known === undefined || endpoint.priority < known.priority) found.set(id, endpoint)
+  }
+  return [...found.values()]
 }
 
 /** Whether two sets say the same; the order of endpoints says nothing. */

@@ -1,16 +1,35 @@
 /**
- * Where endpoints come from: a fixed set, or anything that pushes sets.
+ * Where endpoints come from: a fixed set, anything that pushes sets, and what is made of several resolvers.
  *
  * A resolver is a value that a cluster opens and watches. It says which endpoints there are; which of them is dialled, used
  * or put aside is decided elsewhere. Endpoints that are in one set and in the next keep their connections.
+ *
+ * **Example** (A registry that forgets, a part of it for each client, and a backup)
+ *
+ * ```ts import.meta.vitest
+ * import { Effect, Stream } from "effect"
+ * import { Resolver } from "@hawser/core"
+ *
+ * const of = (...addresses: ReadonlyArray<string>) => addresses.map((address) => ({ addresses: [address] }))
+ * const registry = Resolver.fromStream("registry", Stream.make(of("a:1", "b:1", "c:1", "d:1")))
+ * const steady = Resolver.hysteresis(registry, "30 seconds")
+ * const few = Resolver.subset(steady, { size: 2, seed: 1 })
+ * const resolver = Resolver.merge([few, Resolver.fixed(of("backup:1"))])
+ *
+ * const program = Effect.gen(function*() {
+ *   const { updates } = yield* resolver.open
+ *   const whole = Stream.filter(updates, (update) => update._tag === "Endpoints" && update.endpoints.length === 3)
+ *   const [update] = yield* Stream.runCollect(Stream.take(whole, 1))
+ *   return update?._tag === "Endpoints" ? update.endpoints.map(({ priority }) => priority) : []
+ * })
+ * await Effect.runPromise(Effect.scoped(program)) // => [0, 0, 1]
+ * ```
  */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Pull from "effect/Pull"
-import * as Schedule from "effect/Schedule"
-import * as Clock from "effect/Clock"
+import type * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Backoff from "./Backoff.ts"
 import { ConnectError } from "./ConnectError.ts"
@@ -19,8 +38,33 @@ import { makeUnsafe } from "./Endpoint.ts"
 import * as EndpointSet from "./EndpointSet.ts"
 import { Issues } from "./OptionsError.ts"
 import * as Publisher from "./Publisher.ts"
+import { Waits } from "./Waits.ts"
 import type { Resolver, Watch } from "./Watch.ts"
 
+export {
+  /** Keeps an endpoint that has disappeared for a grace period. */
+  hysteresis
+} from "./Hysteresis.ts"
+export type {
+  /** What hysteresis makes of an empty set. */
+  HysteresisOptions
+} from "./Hysteresis.ts"
+export {
+  /** Several resolvers as one, in the order in which they are used. */
+  merge
+} from "./Merge.ts"
+export type {
+  /** A resolver, and where it stands. */
+  Placed
+} from "./Merge.ts"
+export {
+  /** Leaves each client a subset. */
+  subset
+} from "./Subset.ts"
+export type {
+  /** How a subset is chosen. */
+  SubsetOptions
+} from "./Subset.ts"
 export type {
   /** Endpoints that were left out of an answer. */
   Dropped,
@@ -125,12 +169,11 @@ export const fromStream = (
   const { refresh = () => {}, retry = defaultRetry } = options
   const rules = check(name, options)
   const open = Effect.gen(function* () {
-    const clock = yield* Clock.Clock
     const publisher = yield* Publisher.make(rules)
-    let step: Step | undefined
+    const waits = new Waits(retry)
     const once = Stream.runForEach(sets, (set) =>
       Effect.sync(() => {
-        step = undefined
+        waits.reset()
         publisher.publish(set)
       })
     )
@@ -141,8 +184,7 @@ export const fromStream = (
         if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
         const error = toConnectError(name, Cause.squash(exit.cause))
         publisher.fail(error)
-        step ??= yield* Schedule.toStep(retry)
-        yield* Effect.sleep(yield* nextDelay(step, clock.currentTimeMillisUnsafe(), error))
+        yield* Effect.sleep((yield* waits.next(error)) ?? lastResortMillis)
       }
     })
     yield* Effect.forkScoped(watched)
@@ -151,13 +193,8 @@ export const fromStream = (
   return { name, open }
 }
 
-type Step = (now: number, error: ConnectError) => Pull.Pull<readonly [unknown, Duration.Duration], never, unknown>
-
 /** A schedule that has ended goes on with its longest wait. */
-const lastResort = Duration.seconds(30)
-
-const nextDelay = (step: Step, now: number, error: ConnectError): Effect.Effect<Duration.Duration> =>
-  Effect.matchCause(step(now, error), { onSuccess: ([, delay]) => delay, onFailure: () => lastResort })
+const lastResortMillis = 30_000
 
 const toConnectError = (name: string, cause: unknown): ConnectError =>
   cause instanceof ConnectError ? cause : new ConnectError({ reason: { _tag: "Resolution", target: name }, cause })

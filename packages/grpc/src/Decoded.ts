@@ -5,8 +5,10 @@
  */
 import * as Backoff from "@hawser/core/Backoff"
 import type { ConnectError } from "@hawser/core/ConnectError"
+import type { Endpoint } from "@hawser/core/Endpoint"
 import * as PeakEwma from "@hawser/core/PeakEwma"
 import type { Policy } from "@hawser/core/Policy"
+import type { Resolver } from "@hawser/core/Resolver"
 import type { SlowStartOptions } from "@hawser/core/SlowStart"
 import * as Result from "effect/Result"
 import type * as Redacted from "effect/Redacted"
@@ -17,6 +19,7 @@ import * as CallTracing from "./CallTracing.ts"
 import type { Channel } from "./Channel.ts"
 import * as Credentials from "./Credentials.ts"
 import * as Deadline from "./Deadline.ts"
+import * as Dns from "./Dns.ts"
 import type { GrpcOptions } from "./GrpcOptions.ts"
 import * as Keepalive from "./Keepalive.ts"
 import type { Hedge } from "./Hedge.ts"
@@ -27,6 +30,7 @@ import * as Target from "./Target.ts"
 /** Options with every default filled in. Times are milliseconds. */
 export interface Decoded {
   readonly target: Target.Target
+  readonly endpoints: ReadonlyArray<Endpoint> | Resolver
   readonly credentials: Credentials.Credentials
   readonly authority: string
   readonly connections: {
@@ -86,6 +90,17 @@ export type ReadOptions = Omit<GrpcOptions, "serviceConfig"> & { readonly servic
 /** What gRPC takes by default, in bytes. */
 const defaultBytes = 4_194_304
 
+/** Where endpoints come from. A proxy looks names up by itself. */
+const endpoints = (
+  target: Target.Target,
+  { dns, proxy, resolver }: GrpcOptions
+): ReadonlyArray<Endpoint> | Resolver => {
+  if (resolver !== undefined) return resolver
+  const { question } = target
+  if (question === undefined || proxy !== undefined) return target.endpoints
+  return question._tag === "Host" ? Dns.addresses({ ...dns, ...question }) : Dns.services({ ...dns, ...question })
+}
+
 /** Fills in the defaults. The options must be in order. */
 export const withDefaults = (options: ReadOptions): Decoded => {
   const { serviceConfig: config } = options
@@ -104,6 +119,7 @@ export const withDefaults = (options: ReadOptions): Decoded => {
   const { silence, deadline = Deadline.unary } = options
   return {
     target,
+    endpoints: endpoints(target, options),
     credentials: options.credentials ?? Credentials.tls(),
     authority: options.authority ?? target.authority,
     connections: {

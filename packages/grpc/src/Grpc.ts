@@ -83,7 +83,7 @@ export const GrpcCluster: Context.Service<GrpcCluster, GrpcCluster> = Context.Se
  * **When to use**: once per target, bound to a constant, provided to the clients of that target.
  *
  * **Details**: TLS unless `credentials` says `Credentials.insecure`. The layer is built without waiting for a
- * connection; calls wait for one, within their deadline. `Transport`, `Events`, `Clock` and `Random` are read when the
+ * connection; calls wait for one, within their deadline. `Transport`, `DnsService`, `Events`, `Clock` and `Random` are read when the
  * layer is built. It fails with an `OptionsError` that lists everything that is wrong, before any socket opens.
  *
  * **Gotchas**: built twice, it is two pools. One layer value provided to many clients is one.
@@ -222,7 +222,7 @@ const connect = (options: DecodedBare): Effect.Effect<Connected, OptionsError, S
     const ours = `hawser/${version}`
     const cluster = yield* Cluster.make<Connection>({
       target: options.target.name,
-      endpoints: options.target.endpoints,
+      endpoints: options.endpoints,
       connector: yield* transport.connector({
         credentials,
         authority,

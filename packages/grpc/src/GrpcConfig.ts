@@ -58,6 +58,7 @@ export const layerConfig = (
  * | `PLAINTEXT` | `true`: `Credentials.insecure` |
  * | `TLS_CA`, `TLS_CERT`, `TLS_KEY`, `TLS_SERVER_NAME` | `Credentials.tls`, as PEM texts |
  * | `AUTHORITY`, `USER_AGENT` | `authority`, `userAgent` |
+ * | `DNS_REFRESH`, `DNS_TIMEOUT`, `DNS_KEEP`, `DNS_MIN_INTERVAL`, `DNS_FAMILY` (`4`, `6`, `0`), `DNS_EMPTY` | `dns` |
  * | `CONNECTIONS_MIN`, `CONNECTIONS_MAX`, `CONNECTIONS_MAX_AGE`, `CONNECTIONS_STREAMS`, `CONNECTIONS_CONNECT_TIMEOUT` | `connections` |
  * | `L4` | `l4`: `true` or `false` |
  * | `QUEUE_MAX`, `QUEUE_TIMEOUT` | `queue` |
@@ -74,7 +75,7 @@ export const layerConfig = (
  * | `DRAIN`, `MAX_RECEIVE_BYTES`, `MAX_SEND_BYTES`, `FLOW_CONTROL_WINDOW` | the same |
  * | `SERVICE_CONFIG` | `serviceConfig`, as JSON |
  *
- * **Details**: durations are as in code: `"250 millis"`, `"2 seconds"`. What needs code (`reconnect`, `perCall`,
+ * **Details**: durations are as in code: `"250 millis"`, `"2 seconds"`. What needs code (`resolver`, `reconnect`, `perCall`,
  * `perAttempt`, a retry schedule) is added with `Config.map`. Other names under the prefix are misspelt, and are listed in
  * the `OptionsError` of the layer. But for the names that Kubernetes gives every container for a service that is called
  * like the prefix (`GREETER_SERVICE_HOST`, `GREETER_PORT_50051_TCP`): those are passed over.
@@ -123,6 +124,12 @@ const texts = Config.all({
   serverName: text("TLS_SERVER_NAME"),
   authority: text("AUTHORITY"),
   userAgent: text("USER_AGENT"),
+  refresh: text("DNS_REFRESH"),
+  timeout: text("DNS_TIMEOUT"),
+  keep: text("DNS_KEEP"),
+  minInterval: text("DNS_MIN_INTERVAL"),
+  family: text("DNS_FAMILY"),
+  empty: text("DNS_EMPTY"),
   min: text("CONNECTIONS_MIN"),
   max: text("CONNECTIONS_MAX"),
   maxAge: text("CONNECTIONS_MAX_AGE"),
@@ -165,6 +172,7 @@ const options = (read: Texts): GrpcOptions => {
     credentials: credentials(plaintext, said ? tls : undefined),
     authority: read.authority,
     userAgent: read.userAgent,
+    dns: dns(read),
     connections: {
       min: number(read.min),
       max: number(read.max),
@@ -194,6 +202,12 @@ const options = (read: Texts): GrpcOptions => {
 
 const number = (value: string | undefined): number | string | undefined =>
   value === undefined || !/^\d{1,15}$/.test(value) ? value : Number(value)
+
+/** Nothing where nothing is said: the target may not be a name. */
+const dns = ({ empty, family, keep, minInterval, refresh, timeout }: Texts): unknown => {
+  const said = { refresh, timeout, keep, minInterval, family: number(family), empty }
+  return Object.values(said).every((value) => value === undefined) ? undefined : said
+}
 
 const credentials = (plaintext: string | undefined, tls: Credentials.TlsOptions | undefined): unknown => {
   if (plaintext === undefined || plaintext === "false") return tls === undefined ? undefined : Credentials.tls(tls)

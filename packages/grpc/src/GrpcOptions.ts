@@ -6,6 +6,7 @@
  */
 import type { ConnectError } from "@hawser/core/ConnectError"
 import type { Policy } from "@hawser/core/Policy"
+import type { Resolver } from "@hawser/core/Resolver"
 import type { SlowStartOptions } from "@hawser/core/SlowStart"
 import type * as Duration from "effect/Duration"
 import type * as Redacted from "effect/Redacted"
@@ -13,6 +14,7 @@ import type * as Schedule from "effect/Schedule"
 import type { none } from "./Call.ts"
 import type { Channel } from "./Channel.ts"
 import type { Credentials } from "./Credentials.ts"
+import type { DnsOptions } from "./Dns.ts"
 import type { Breaker } from "./Breaker.ts"
 import type { CallTracing } from "./CallTracing.ts"
 import type { Keepalive } from "./Keepalive.ts"
@@ -66,9 +68,13 @@ export interface ProxyOptions {
 export interface GrpcOptions {
   /**
    * Where to: `dns:///greeter:50051`, `greeter:50051`, `ipv4:10.0.0.1:50051,10.0.0.2:50051`, `ipv6:[::1]:50051`,
-   * `unix:/run/greeter.sock`.
+   * `unix:/run/greeter.sock`, `dns://10.0.0.53/greeter:50051` for a name server, `dns:///_grpc._tcp.greeter` for SRV records.
    */
   readonly target: string
+  /** Where endpoints come from, in place of `target`, which then is a name for servers, metrics and errors. */
+  readonly resolver?: Resolver | undefined
+  /** How the name of `target` is looked up. Default: every address is an endpoint, looked for again every 30 s. */
+  readonly dns?: DnsOptions | undefined
   /** Default: TLS with the well-known roots. `Credentials.insecure` is plaintext. */
   readonly credentials?: Credentials | undefined
   /** What servers are asked for (`:authority`) and what their certificates must carry. Default: the host of `target`. */
@@ -131,7 +137,7 @@ export interface GrpcOptions {
   readonly maxSendBytes?: number | undefined
   /**
    * An HTTP proxy that every connection goes through, by CONNECT. Nothing is read from the environment. The proxy looks
-   * names up. Default: none.
+   * names up, so that a name is one endpoint. Default: none.
    */
   readonly proxy?: ProxyOptions | undefined
   /** How requests are compressed, if at all. Answers may be compressed in any way that gRPC names. Default `false`. */

@@ -27,10 +27,10 @@ import type { GrpcOptions } from "./GrpcOptions.ts"
 import * as Keepalive from "./Keepalive.ts"
 import * as Hedge from "./Hedge.ts"
 import { above, duration, group, integer, slot, value } from "./OptionsLeaf.ts"
+import * as OptionsTarget from "./OptionsTarget.ts"
 import * as Retry from "./Retry.ts"
 import * as ServiceConfig from "./ServiceConfig.ts"
 import { distance } from "./Spelling.ts"
-import * as Target from "./Target.ts"
 
 const middleware = value<(self: Channel) => Channel>(
   "a function from channel to channel",
@@ -44,7 +44,7 @@ const isPolicy = (u: unknown): boolean =>
   typeof (u as Policy).picker === "function"
 
 const bare = {
-  target: value<string>("a target such as dns:///greeter:50051", (u) => typeof u === "string"),
+  ...OptionsTarget.fields,
   credentials: Schema.optional(
     value<Credentials.Credentials>("Credentials.tls({ … }) or Credentials.insecure", Credentials.isCredentials)
   ),
@@ -241,6 +241,7 @@ const shown = ([top]: ReadonlyArray<string>, u: unknown): string =>
     : show(u)
 
 const nested: Readonly<Record<string, ReadonlyArray<string>>> = {
+  dns: OptionsTarget.dnsKeys,
   connections: ["min", "max", "maxAge", "streamsPerConnection", "connectTimeout"],
   queue: ["max", "timeout"],
   silence: ["atLeast"],
@@ -260,11 +261,11 @@ const meant = (fields: Schema.Struct.Fields, path: ReadonlyArray<string>): strin
 
 /** What no field can say alone. Looks only at fields that are in order by themselves. */
 const related = (input: unknown, calls: boolean): Array<OptionsIssue> => {
-  const { target, credentials, connections, l4, silence, deadline, retry } = Object(input) as {
+  const { target, credentials, connections, l4, silence, deadline, retry, dns, resolver, proxy } = Object(input) as {
     [K in keyof GrpcOptions]?: unknown
   }
   const out: Array<OptionsIssue> = []
-  if (typeof target === "string") out.push(...targetIssues(target))
+  if (typeof target === "string") out.push(...OptionsTarget.issues(target, dns, resolver, proxy))
   if (Credentials.isCredentials(credentials)) out.push(...Credentials.issues(credentials))
   const { min, max } = Object(connections) as { min?: unknown; max?: unknown }
   if (Number.isInteger(min) && Number.isInteger(max) && (max as number) < (min as number)) {
@@ -284,9 +285,4 @@ const related = (input: unknown, calls: boolean): Array<OptionsIssue> => {
     out.push({ path: "silence.atLeast", rule, value: show((silence as { atLeast: unknown }).atLeast) })
   }
   return out
-}
-
-const targetIssues = (target: string): ReadonlyArray<OptionsIssue> => {
-  const parsed = Target.parse(target)
-  return Result.isFailure(parsed) ? parsed.failure : []
 }

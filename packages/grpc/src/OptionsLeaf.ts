@@ -16,11 +16,11 @@ export const integer = (min: number, max: number) =>
     (u) => Number.isInteger(u) && (u as number) >= min && (u as number) <= max
   )
 
-/** From so many milliseconds up to what a timer of Node can last. */
-export const duration = (minMillis: number) =>
-  value<GrpcOptions["drain"] & {}>(`a duration from ${minMillis} ms to 24 days`, (u) => {
+/** From so many milliseconds up to what a timer of Node can last, or to less, in words of its own. */
+export const duration = (minMillis: number, maxMillis: number = Deadline.maxMillis, to = "24 days") =>
+  value<GrpcOptions["drain"] & {}>(`a duration from ${minMillis} ms to ${to}`, (u) => {
     const millis = Deadline.millisOf(u)
-    return millis >= minMillis && millis <= Deadline.maxMillis
+    return millis >= minMillis && millis <= maxMillis
   })
 
 /** Above 0, and not more than this. */

@@ -1,8 +1,7 @@
 /**
- * What a target says: which endpoints there are, and the name that they are asked for.
+ * What a target says: which endpoints there are or where to look them up, and the name that they are asked for.
  *
- * `ipv4:` and `ipv6:` list addresses, each an endpoint of its own. A host name is one endpoint, looked up when it is
- * dialled; so is a socket of this machine.
+ * Nothing is looked up here.
  */
 import type { Endpoint } from "@hawser/core/Endpoint"
 import * as Endpoints from "@hawser/core/Endpoint"
@@ -10,6 +9,7 @@ import type { OptionsIssue } from "@hawser/core/OptionsError"
 import { Issues } from "@hawser/core/OptionsError"
 import * as Result from "effect/Result"
 import { isIP, isIPv4, isIPv6 } from "node:net"
+import type { Question } from "./DnsAnswer.ts"
 
 /** A target that has been read. */
 export interface Target {
@@ -17,7 +17,10 @@ export interface Target {
   readonly name: string
   /** What servers are asked for (`:authority`) and what their certificates must carry. */
   readonly authority: string
+  /** Those that need no lookup. A name is one, for whoever leaves looking it up to others. */
   readonly endpoints: ReadonlyArray<Endpoint>
+  /** What to ask DNS for; `undefined` where nothing has to be looked up. */
+  readonly question: Question | undefined
 }
 
 /**
@@ -49,7 +52,8 @@ export const defaultPort = 443
  */
 export const maxAddresses = 1_000
 
-const forms = "ipv4:IP[:PORT],…, ipv6:[IP]:PORT,…, dns:///HOST[:PORT], HOST[:PORT] or unix:PATH"
+const forms =
+  "ipv4:IP[:PORT],…, ipv6:[IP]:PORT,…, dns:///HOST[:PORT], dns://SERVER[:PORT]/HOST[:PORT], HOST[:PORT] or unix:PATH"
 const later: ReadonlySet<string> = new Set(["unix-abstract", "vsock", "xds", "google-c2p", "passthrough"])
 
 /**
@@ -59,12 +63,14 @@ const later: ReadonlySet<string> = new Set(["unix-abstract", "vsock", "xds", "go
  * |---|---|
  * | `ipv4:10.0.0.1:50051,10.0.0.2` | one for each address |
  * | `ipv6:[::1]:50051,[::2]` | one for each address |
- * | `dns:///greeter:50051`, `dns:greeter:50051`, `greeter:50051`, `greeter` | one: the name, looked up at each dial |
+ * | `dns:///greeter:50051`, `dns:greeter:50051`, `greeter:50051`, `greeter` | one for each address of the name |
+ * | `dns://10.0.0.53/greeter:50051`, `dns://[::1]:5353/greeter:50051` | the same, asked of that name server |
+ * | `dns:///_grpc._tcp.greeter`, without a port | one for each address of the hosts that its SRV records name |
  * | `10.0.0.1:50051`, `[::1]:50051` | one |
  * | `unix:/run/greeter.sock`, `unix:///run/greeter.sock`, `unix:greeter.sock` | one: a socket of this machine |
  *
- * **Details**: ports are 1 to 65535, 443 where none is given. The authority is the first address, or the host, as given;
- * `localhost` for a socket of this machine, whose path may have 107 bytes.
+ * **Details**: ports are 1 to 65535, 443 where none is given. The authority is the first address, or the host, as given; of
+ * a service it is the name after `_grpc._tcp.`, and `localhost` for a socket of this machine, whose path may have 107 bytes.
  *
  * ```ts import.meta.vitest
  * import { Result } from "effect"
@@ -88,7 +94,7 @@ const read = (name: string, issues: Issues): Target | undefined => {
   if (name === "" || /\s/.test(name)) return fail(`a target without blanks: ${forms}`)
   const scheme =
     /^([a-z][a-z0-9+.-]*):\/\//i.exec(name)?.[1] ?? /^(ipv4|ipv6|dns|unix|unix-abstract|vsock|xds):/.exec(name)?.[1]
-  if (scheme === undefined) return single(name, name, issues)
+  if (scheme === undefined) return single(name, name, undefined, issues)
   const rest = name.slice(scheme.length + 1)
   switch (scheme) {
     case "ipv4":
@@ -96,8 +102,7 @@ const read = (name: string, issues: Issues): Target | undefined => {
       return list(name, rest, scheme === "ipv4" ? 4 : 6, issues)
     case "dns": {
       const [, server, host] = /^\/\/([^/]*)\/(.*)$/.exec(rest) ?? [rest, "", rest]
-      if (server !== "") return fail("dns:///HOST[:PORT], without a DNS server: naming one is not supported yet")
-      return single(name, host!, issues)
+      return single(name, host!, server === "" ? undefined : server, issues)
     }
     case "unix":
       return socket(name, rest.replace(/^\/\/(?=\/)/, ""), issues)
@@ -115,19 +120,33 @@ interface HostPort {
 
 const address = ({ host, port }: HostPort): string => (isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`)
 
-const single = (name: string, text: string, issues: Issues): Target | undefined => {
+/** RFC 2782: `_service._proto.name`. With a port it is a name like any other. */
+const serviceName = /^_[^.:]+\._[^.:]+\.([^:]+)$/
+
+const single = (name: string, text: string, server: string | undefined, issues: Issues): Target | undefined => {
   const found = hostPort(text, issues)
   if (found === undefined) return undefined
-  const { host } = found
-  if (isIP(host) === 0 && !isHost(host)) {
-    return void issues.check(
-      false,
-      "target",
-      "a host name of letters, digits, '-', '_' and '.', or an IP address",
-      host
-    )
+  const { host, port } = found
+  const rule = "a host name of letters, digits, '-', '_' and '.', or an IP address"
+  const legal = issues.check(isIP(host) !== 0 || isHost(host), "target", rule, host)
+  if (!(legal && nameServer(server, host, issues))) return undefined
+  const literal = isIP(host) !== 0
+  const service = literal ? undefined : serviceName.exec(text)?.[1]
+  if (service !== undefined) {
+    return { name, authority: service, endpoints: [], question: { _tag: "Service", service: host, server } }
   }
-  return { name, authority: text, endpoints: [Endpoints.makeUnsafe({ addresses: [address(found)] })] }
+  const endpoints = [Endpoints.makeUnsafe({ addresses: [address(found)] })]
+  return { name, authority: text, endpoints, question: literal ? undefined : { _tag: "Host", host, port, server } }
+}
+
+/** Whether it is one that can be asked. */
+const nameServer = (server: string | undefined, host: string, issues: Issues): boolean => {
+  if (server === undefined) return true
+  const [, v6, v4, digits] = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(\d{1,5}))?$/.exec(server) ?? []
+  const port = digits === undefined ? 53 : Number(digits)
+  const legal = (isIPv6(v6 ?? "") || isIPv4(v4 ?? "")) && port >= 1 && port <= 65_535
+  const checked = issues.check(legal, "target", "the IP, or IP:PORT, of a name server in dns://SERVER/HOST", server)
+  return issues.check(isIP(host) === 0, "target", "a name for the name server to look up", host) && checked
 }
 
 /** Linux has room for 108 bytes, the last of them 0. */
@@ -136,7 +155,8 @@ const maxPathBytes = 107
 const socket = (name: string, path: string, issues: Issues): Target | undefined => {
   const fits = path !== "" && !path.startsWith("//") && Buffer.byteLength(path) <= maxPathBytes
   if (!issues.check(fits, "target", `a path of 1 to ${maxPathBytes} bytes after unix:`, path)) return undefined
-  return { name, authority: "localhost", endpoints: [Endpoints.makeUnsafe({ addresses: [`unix:${path}`] })] }
+  const endpoints = [Endpoints.makeUnsafe({ addresses: [`unix:${path}`] })]
+  return { name, authority: "localhost", endpoints, question: undefined }
 }
 
 const list = (name: string, text: string, family: 4 | 6, issues: Issues): Target | undefined => {
@@ -157,7 +177,7 @@ const list = (name: string, text: string, family: 4 | 6, issues: Issues): Target
     seen.add(one)
     endpoints.push(Endpoints.makeUnsafe({ addresses: [address(found)] }))
   }
-  return { name, authority: items[0]!, endpoints }
+  return { name, authority: items[0]!, endpoints, question: undefined }
 }
 
 const hostPort = (text: string, issues: Issues): HostPort | undefined => {

@@ -33,13 +33,13 @@ import * as GrpcJs from "./GrpcJs.ts"
  * const session = { connection, limit: () => 1, heardAt: () => 0, ended: () => undefined, listen: () => {} }
  * const network: Connection.Transport = { connector: () => Effect.succeed(() => Effect.succeed(session)) }
  *
- * const layer = Grpc.layer({ target: "dns:///greeter" }).pipe(Layer.provide(Layer.succeed(Transport.Transport, network)))
+ * const layer = Grpc.layer({ target: "ipv4:10.0.0.1" }).pipe(Layer.provide(Layer.succeed(Transport.Transport, network)))
  * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
  * const call = Call.make({ path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown", ...codec }, "ada")
  * const program = Channel.Channel.use((channel) => channel.unary(call)).pipe(Effect.provide(layer))
  * const { connection: id, message } = await Effect.runPromise(program)
  * message // => "ada"
- * id // => "greeter:443#1"
+ * id // => "10.0.0.1:443#1"
  * ```
  */
 export const Transport: Context.Reference<Service> = Context.Reference<Service>("hawser/Transport", {

@@ -9,12 +9,13 @@ import { Issues, OptionsError } from "@hawser/core/OptionsError"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import type { ServiceRecord } from "@hawser/grpc/Dns"
 import { type Felt, Host, type Listener } from "./Host.ts"
 import { type Pair, pair, type Socket, type Tap } from "./Socket.ts"
 import * as Timers from "./Timers.ts"
 
-/** What a name stands for: addresses, or why there are none. */
-export type Answer = ReadonlyArray<string> | "NotFound" | "ServerFailure" | "Silence"
+/** What a name stands for: addresses and records of services, or why there are none. */
+export type Answer = ReadonlyArray<string | ServiceRecord> | "NotFound" | "ServerFailure" | "Silence"
 
 /** Somebody who is told whenever a fault makes itself felt. */
 export interface Observer {
@@ -31,12 +32,18 @@ export class Network {
   readonly random: () => number
   /** Milliseconds that a lookup takes. */
   lookupMillis = 0
+  /** How long an answer may be kept, where a name server is asked for it. */
+  ttlSeconds: number | undefined = undefined
+  /** How many lookups have been asked for, failed ones included. */
+  lookups = 0
   /** Sees everything that arrives anywhere. */
   tap: Tap | undefined = undefined
   /** How many packets have arrived, anywhere. */
   arrived = 0
   private readonly hosts = new Map<string, Host>()
   private readonly names = new Map<string, Answer>()
+  /** Made-up addresses of hosts that are known by a name. */
+  private readonly aliases = new Map<string, string>()
   private observers: ReadonlyArray<Observer> = []
   private clients = 0
 
@@ -99,30 +106,57 @@ export class Network {
     return this.names.get(name)
   }
 
-  /** The addresses of a name and a port. What is an address, or the address of a host, stands for itself. */
+  /**
+   * The addresses of a name and a port. What is an address, or the address of a host, stands for itself.
+   */
   lookup(address: string): Effect.Effect<ReadonlyArray<string>, ConnectError> {
+    const colon = address.lastIndexOf(":")
+    const name = address.slice(0, colon)
+    const port = address.slice(colon)
+    const alias = this.aliases.get(name)
+    const itself = () => {
+      if (alias !== undefined) return [alias + port]
+      return literal.test(address) || this.hosts.has(address) ? [address] : undefined
+    }
+    return Effect.flatMap(this.ask(name, address, itself), (found) => {
+      const hosts = found.filter((one) => typeof one === "string")
+      if (hosts.length === 0) return this.unresolved(name, address, "no addresses")
+      return Effect.succeed(hosts.map((host) => (host === address || this.hosts.has(host) ? host : host + port)))
+    })
+  }
+
+  /** What a name stands for, without a port. A host that is known by a name gets an address that is made up. */
+  records(name: string): Effect.Effect<ReadonlyArray<string | ServiceRecord>, ConnectError> {
+    return this.ask(name, name, () => {
+      if (![...this.hosts.keys()].some((address) => address.startsWith(`${name}:`))) return undefined
+      const known = [...this.aliases].find(([, host]) => host === name)?.[0]
+      const n = this.aliases.size + 1
+      // RFC 2544: addresses for benchmarks, which nobody has.
+      const ip = known ?? `198.18.${n >> 8}.${n & 255}`
+      this.aliases.set(ip, name)
+      return [ip]
+    })
+  }
+
+  private unresolved(name: string, at: string, message: string): Effect.Effect<never, ConnectError> {
+    this.felt("resolution", at)
+    const cause = new Error(message)
+    return Effect.fail(new ConnectError({ reason: { _tag: "Resolution", target: name }, endpoint: at, cause }))
+  }
+
+  private ask(
+    name: string,
+    at: string,
+    itself: () => ReadonlyArray<string> | undefined
+  ): Effect.Effect<ReadonlyArray<string | ServiceRecord>, ConnectError> {
     return Effect.callback((resume) => {
-      const colon = address.lastIndexOf(":")
-      const name = address.slice(0, colon)
-      const port = address.slice(colon)
-      const failed = (message: string) => {
-        this.felt("resolution", address)
-        const cause = new Error(message)
-        resume(
-          Effect.fail(new ConnectError({ reason: { _tag: "Resolution", target: name }, endpoint: address, cause }))
-        )
-      }
+      this.lookups++
       const answer = (): void => {
-        const found = this.names.get(name)
-        if (found === undefined) {
-          if (literal.test(address) || this.hosts.has(address)) return resume(Effect.succeed([address]))
-          return failed("no such name")
-        }
-        if (found === "Silence") return this.felt("resolution", address)
-        if (found === "NotFound") return failed("no such name")
-        if (found === "ServerFailure") return failed("the server failed")
-        if (found.length === 0) return failed("no addresses")
-        resume(Effect.succeed(found.map((host) => (this.hosts.has(host) ? host : host + port))))
+        const found = this.names.get(name) ?? itself()
+        if (found === "Silence") return this.felt("resolution", at)
+        if (found === undefined || found === "NotFound") return resume(this.unresolved(name, at, "no such name"))
+        if (found === "ServerFailure") return resume(this.unresolved(name, at, "the server failed"))
+        resume(Effect.succeed(found))
       }
       if (this.lookupMillis === 0) return answer()
       return Effect.sync(this.timers.after(this.lookupMillis, answer))

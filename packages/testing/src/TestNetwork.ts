@@ -5,6 +5,7 @@
  * time passes only where the test says so.
  */
 import { Issues, OptionsError, type OptionsIssue } from "@hawser/core/OptionsError"
+import { DnsService } from "@hawser/grpc/Dns"
 import { Transport } from "@hawser/grpc/Transport"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -16,6 +17,7 @@ import type { Security } from "./Host.ts"
 import * as Net from "./Network.ts"
 import * as Route from "./Route.ts"
 import type { VirtualConnection } from "./VirtualConnection.ts"
+import * as VirtualDns from "./VirtualDns.ts"
 import * as VirtualServer from "./VirtualServer.ts"
 import * as VirtualTransport from "./VirtualTransport.ts"
 
@@ -123,12 +125,15 @@ const transport = (self: TestNetwork) =>
 export const layerOf = (self: TestNetwork): Layer.Layer<TestNetwork> => Layer.succeedContext(contextOf(self))
 
 const contextOf = (self: TestNetwork): Context.Context<TestNetwork> =>
-  Context.make(TestNetwork, self).pipe(Context.add(Transport, transport(self)))
+  Context.make(TestNetwork, self).pipe(
+    Context.add(Transport, transport(self)),
+    Context.add(DnsService, VirtualDns.make(self.network))
+  )
 
 /**
- * An empty network, and the `Transport` that makes `Grpc.layer` use it. Servers come with `serve`.
+ * An empty network, and the `Transport` and `DnsService` that make `Grpc.layer` use it. Servers come with `serve`.
  *
- * **Gotchas**: the transport is read when `Grpc.layer` is built: provide this to that layer
+ * **Gotchas**: both are read when `Grpc.layer` is built: provide this to that layer
  * (`Layer.provideMerge(TestNetwork.layer)`), not to the program.
  */
 export const layer: Layer.Layer<TestNetwork> = Layer.effectContext(Effect.map(make, contextOf))
@@ -276,9 +281,10 @@ export const server = (address: string): Effect.Effect<VirtualServer.VirtualServ
   })
 
 /**
- * From now on a name stands for these addresses, or fails in this way. What is open stays.
+ * From now on a name stands for these addresses, or fails in this way. Clients notice when they look again.
  *
- * **Details**: addresses come without a port; the client's own is used. `Faults.resolve` does so for a time.
+ * **Details**: addresses come without a port; the client's own is used. Records of a service say their port themselves.
+ * `Faults.resolve` does so for a time.
  *
  * **Example** (A target by name)
  *

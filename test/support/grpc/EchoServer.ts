@@ -35,6 +35,8 @@ export const holding: Behaviour = () => {}
 export interface EchoServerOptions {
   readonly name?: string
   readonly port?: number
+  /** Where it listens. Default 127.0.0.1. */
+  readonly host?: string
   readonly credentials?: grpc.ServerCredentials
   readonly maxStreams?: number
   readonly behaviour?: Behaviour
@@ -85,12 +87,12 @@ export class EchoServer {
   }
 
   get address(): string {
-    return `127.0.0.1:${this.port}`
+    return `${this.options.host ?? "127.0.0.1"}:${this.port}`
   }
 
   readonly listen: Effect.Effect<void> = Effect.callback((resume) => {
-    const { credentials = grpc.ServerCredentials.createInsecure(), port = 0 } = this.options
-    this.server.bindAsync(`127.0.0.1:${port}`, credentials, (error, bound) => {
+    const { credentials = grpc.ServerCredentials.createInsecure(), host = "127.0.0.1", port = 0 } = this.options
+    this.server.bindAsync(`${host}:${port}`, credentials, (error, bound) => {
       if (error !== null) return resume(Effect.die(error))
       this.port = bound
       for (const server of (this.server as unknown as Internals).http2Servers.keys()) {

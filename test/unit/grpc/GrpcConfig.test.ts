@@ -53,6 +53,7 @@ describe("GrpcConfig", () => {
         target: "greeter:50051",
         authority: "greeter",
         userAgent: "shop/1",
+        dns: undefined,
         connections: {
           min: 2,
           max: 8,
@@ -85,6 +86,28 @@ describe("GrpcConfig", () => {
         assert.strictEqual(balancer?.name, name)
         assert.strictEqual(slowStart, false)
       })
+  )
+
+  it.effect("reads what concerns lookups", () =>
+    Effect.gen(function* () {
+      const options = yield* read({
+        G_TARGET: "greeter",
+        G_DNS_REFRESH: "10 seconds",
+        G_DNS_TIMEOUT: "1 second",
+        G_DNS_KEEP: "1 hour",
+        G_DNS_MIN_INTERVAL: "5 seconds",
+        G_DNS_FAMILY: "4",
+        G_DNS_EMPTY: "Accept"
+      })
+      assert.deepStrictEqual(options.dns, {
+        refresh: "10 seconds",
+        timeout: "1 second",
+        keep: "1 hour",
+        minInterval: "5 seconds",
+        family: 4,
+        empty: "Accept"
+      })
+    })
   )
 
   it.effect("lists every value that breaks a rule, as it was written", () =>

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Backoff, PeakEwma, RoundRobin } from "@hawser/core"
+import { Backoff, PeakEwma, Resolver, RoundRobin } from "@hawser/core"
 import { type Channel, Credentials, Deadline, type GrpcOptions, Keepalive, Retry } from "@hawser/grpc"
 import { decode, decodeBare } from "@hawser/grpc/Options"
 import { Duration, Effect, Schedule } from "effect"
@@ -150,6 +150,55 @@ describe("options", () => {
     })
   )
 
+  it.effect("a name is looked up, an address is not, and a resolver stands in for both", () =>
+    Effect.gen(function* () {
+      const fixed = Resolver.fixed([{ addresses: ["10.0.0.1:1"] }])
+      const source = (options: Partial<GrpcOptions.GrpcOptions>) =>
+        Effect.map(decode({ target, ...options }), ({ endpoints }) =>
+          Resolver.isResolver(endpoints) ? endpoints.name : endpoints.map(({ addresses }) => addresses[0])
+        )
+      assert.strictEqual(yield* source({}), "dns:greeter:50051")
+      assert.strictEqual(yield* source({ dns: { refresh: "10 seconds", family: 4 } }), "dns:greeter:50051")
+      assert.strictEqual(yield* source({ target: "dns:///_grpc._tcp.greeter" }), "dns:_grpc._tcp.greeter")
+      assert.deepStrictEqual(yield* source({ target: "ipv4:10.0.0.1:1" }), ["10.0.0.1:1"])
+      assert.deepStrictEqual(yield* source({ proxy: { address: "proxy:1" } }), ["greeter:50051"])
+      assert.strictEqual(yield* source({ resolver: fixed }), "fixed")
+    })
+  )
+
+  it.effect("about lookups are refused where they break a rule, or where nothing is looked up", () =>
+    Effect.gen(function* () {
+      const bad = {
+        refresh: 5,
+        timeout: "2 minutes",
+        family: 5,
+        keep: -1,
+        minInterval: "2 hours",
+        backoff: 5,
+        empty: ""
+      }
+      const issues = yield* issuesOf({ target, dns: { ...bad, accept: true, refreh: 5 } })
+      assert.deepStrictEqual(
+        issues.map(({ path }) => path).sort(),
+        [...Object.keys(bad), "accept", "refreh"].map((key) => `dns.${key}`).sort()
+      )
+      const dns = { refresh: "10 seconds" }
+      const nowhere: ReadonlyArray<[object, RegExp]> = [
+        [{ target: "ipv4:10.0.0.1", dns }, /it is no name/],
+        [{ target, dns, proxy: { address: "proxy:1" } }, /the proxy does/],
+        [{ target, dns, resolver: Resolver.fixed([]) }, /`resolver` does/]
+      ]
+      for (const [options, rule] of nowhere) {
+        const [issue] = yield* issuesOf(options)
+        assert.strictEqual(issue?.path, "dns")
+        assert.match(issue?.rule ?? "", rule)
+      }
+      const [service] = yield* issuesOf({ target: "_grpc._tcp.greeter", proxy: { address: "proxy:1" } })
+      assert.match(service?.rule ?? "", /no service records with a proxy/)
+      assert.strictEqual((yield* issuesOf({ target, resolver: "greeter" }))[0]?.path, "resolver")
+    })
+  )
+
   it.effect("take false and none for what can be left out", () =>
     Effect.gen(function* () {
       const decoded = yield* decode({ target, silence: false, keepalive: false, retry: false, deadline: Deadline.none })
@@ -256,7 +305,7 @@ describe("an option that does not exist", () => {
     Effect.gen(function* () {
       const [issue] = yield* issuesOf({ target, loadBalancingPolicy: "s3cret" })
       assert.deepStrictEqual([issue?.path, issue?.value], ["loadBalancingPolicy", 'the key "loadBalancingPolicy"'])
-      assert.include(issue?.rule, "one of target, credentials, authority, connections")
+      assert.include(issue?.rule, "one of target, resolver, dns, credentials, authority, connections")
     })
   )
 

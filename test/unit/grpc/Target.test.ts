@@ -49,6 +49,27 @@ describe("Target", () => {
     for (const endpoint of target.endpoints) assert.strictEqual(endpoint.authority, undefined)
   })
 
+  it.each<readonly [name: string, question: unknown]>([
+    ["greeter:1", { _tag: "Host", host: "greeter", port: 1, server: undefined }],
+    ["dns:///greeter", { _tag: "Host", host: "greeter", port: 443, server: undefined }],
+    ["dns://8.8.8.8/greeter:1", { _tag: "Host", host: "greeter", port: 1, server: "8.8.8.8" }],
+    ["dns://[::1]:5353/greeter:1", { _tag: "Host", host: "greeter", port: 1, server: "[::1]:5353" }],
+    ["_grpc._tcp.greeter", { _tag: "Service", service: "_grpc._tcp.greeter", server: undefined }],
+    ["dns://8.8.8.8/_grpc._tcp.greeter", { _tag: "Service", service: "_grpc._tcp.greeter", server: "8.8.8.8" }],
+    ["_grpc._tcp.greeter:1", { _tag: "Host", host: "_grpc._tcp.greeter", port: 1, server: undefined }],
+    ["_my_service.default", { _tag: "Host", host: "_my_service.default", port: 443, server: undefined }],
+    ["10.0.0.1:1", undefined],
+    ["dns:///[::1]:1", undefined],
+    ["ipv4:10.0.0.1", undefined],
+    ["unix:/run/greeter.sock", undefined]
+  ])("asks DNS for what %s says", (name, question) => {
+    assert.deepStrictEqual(Result.getOrThrow(Target.parse(name)).question, question)
+  })
+
+  it("asks servers of a service for the service", () => {
+    assert.strictEqual(Result.getOrThrow(Target.parse("dns:///_grpc._tcp.greeter.demo")).authority, "greeter.demo")
+  })
+
   it.each([
     ["", /without blanks/],
     [" greeter", /without blanks/],
@@ -63,7 +84,12 @@ describe("Target", () => {
     ["http://greeter:80", /one of ipv4:/],
     ["https://greeter", /one of ipv4:/],
     ["DNS:///greeter", /one of ipv4:/],
-    ["dns://8.8.8.8/greeter:50051", /without a DNS server/],
+    ["dns://dns.google/greeter:50051", /IP:PORT, of a name server/],
+    ["dns://8.8.8.8:0/greeter:50051", /IP:PORT, of a name server/],
+    ["dns://8.8.8.8:65536/greeter:50051", /IP:PORT, of a name server/],
+    ["dns://::1/greeter:50051", /IP:PORT, of a name server/],
+    ["dns://8.8.8.8/10.0.0.1:50051", /a name for the name server/],
+    ["dns://user@8.8.8.8/greeter", /IP:PORT, of a name server/],
     ["dns:///", /host name/],
     ["dns:", /host name/],
     ["dns://greeter", /host name|HOST/],
