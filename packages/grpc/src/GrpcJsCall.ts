@@ -18,6 +18,8 @@ type GrpcCall = ReturnType<grpc.Channel["createCall"]>
 /** Who is told of the end of a call. */
 export interface CallOwner {
   readonly limits: StreamLimit
+  /** Whether the connection has ended, or is about to. */
+  ended(): unknown
   /** It has its status. */
   callEnded(call: GrpcJsCall): void
 }
@@ -107,7 +109,8 @@ export class GrpcJsCall implements Wire {
     if (code !== 0 && !this.sent) this.bury(code, details)
     const progress = code === 0 ? "Answered" : this.progress(code, details, metadata)
     this.listener = this.headers = this.written = undefined
-    listener.onStatus(code, details, metadata, progress)
+    const goaway = progress === "Refused" && this.owner.ended() !== undefined
+    listener.onStatus(code, goaway ? Status.refusedByGoaway : details, metadata, progress)
   }
 
   private progress(code: number, details: string, metadata: Metadata.Metadata) {

@@ -62,7 +62,8 @@ export const again = Effect.fnUntraced(function* <I, O, A, R>(
       if (wait === undefined) return yield* ended(last, attempt, out)
       delay = pushback ?? (call === first && isAtOnce(policy, last) ? 0 : wait)
       if (now + delay >= deadline) return yield* ended(last, attempt, out)
-      if (budget?.withdraw(now) === false) return yield* ended(last, attempt, out, "retry budget is empty")
+      const spared = call === first && last.reason.details === Status.refusedByGoaway
+      if (!spared && budget?.withdraw(now) === false) return yield* ended(last, attempt, out, "retry budget is empty")
       if (pushback !== undefined) step = undefined
       attempt++
     } else if (now + delay >= deadline) return yield* ended(last, attempt, out)

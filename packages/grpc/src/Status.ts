@@ -23,6 +23,26 @@ import { tagOf } from "./RpcError.ts"
  */
 export const pathGivenUp = "Path given up"
 
+/** What grpc-js says of a call that the server never looked at. */
+export const refused = "Stream refused by server"
+
+/**
+ * The details of a call that a server refused because it was saying goodbye: the next connection takes it.
+ *
+ * **Details**: sent again once, for it can't add to anybody's load, without a withdrawal from the budget of retries (gRFC A6
+ * calls that a transparent retry).
+ *
+ * ```ts import.meta.vitest
+ * import { Status } from "@hawser/grpc"
+ *
+ * const facts = { sent: true, headersSeen: false, code: 14, metadataEmpty: true, grpcContentType: false }
+ * Status.progressOf({ ...facts, details: Status.refusedByGoaway }) // => "Refused"
+ * Status.progressOf({ ...facts, details: Status.refused }) // => "Refused"
+ * Status.progressOf({ ...facts, details: "Connection dropped" }) // => "MaybeProcessed"
+ * ```
+ */
+export const refusedByGoaway = "Stream refused by server, which was going away"
+
 // --------------------------------------------------------------------------------------------------------- progress
 
 /** What is known of a call when its status arrives. */
@@ -63,7 +83,8 @@ export interface Evidence {
 export const progressOf = (evidence: Evidence): Progress => {
   if (!evidence.sent) return "NotSent"
   const { headersSeen, code, details, metadataEmpty } = evidence
-  if (!headersSeen && code === 14 && details === "Stream refused by server" && metadataEmpty) return "Refused"
+  const said = details === refused || details === refusedByGoaway
+  if (!headersSeen && code === 14 && said && metadataEmpty) return "Refused"
   return evidence.grpcContentType ? "Answered" : "MaybeProcessed"
 }
 

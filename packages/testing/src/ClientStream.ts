@@ -104,12 +104,13 @@ export class ClientStream implements Wire {
   }
   /** Ends it because of a goodbye with an error, which Node takes for the end of all streams. */
   broken(code: number): void {
+    if (code === codes.refusedStream) return this.refused()
     const why = ` triggered by internal client error: Session closed with error code ${code}`
     this.finish(ofReset(code, why))
   }
   /** Ends it because the peer says that it never looked at it. */
   refused(): void {
-    this.finish({ code: 14, details: "Stream refused by server", metadata: Metadata.empty })
+    this.finish({ code: 14, details: Status.refusedByGoaway, metadata: Metadata.empty })
   }
 
   /** What came for it. */
@@ -198,7 +199,7 @@ const ofReset = (code: number, why = " (Internal server error)"): Ending => {
     case codes.internalError:
       return status(13, `Received RST_STREAM with code 2${why}`)
     case codes.refusedStream:
-      return status(14, "Stream refused by server")
+      return status(14, Status.refused)
     case codes.cancel:
       return status(1, "Call cancelled")
     case codes.enhanceYourCalm:

@@ -348,6 +348,23 @@ describe("pushback", () => {
 })
 
 describe("the budget", () => {
+  it.effect("is not asked for the first resend of what a goodbye refused", () =>
+    Effect.gen(function* () {
+      const goodbye = RpcError.of(
+        "/m",
+        { _tag: "Unavailable", details: Status.refusedByGoaway, connect: undefined },
+        "Refused",
+        { endpoint: "a:1" }
+      )
+      const budget = RetryBudget.make({ ratio: 0, minPerSecond: 0 })
+      const { seen } = yield* run([goodbye, "ok"], { budget })
+      assert.lengthOf(seen, 2)
+      const again = yield* run([goodbye, goodbye, "ok"], { budget })
+      assert.lengthOf(again.seen, 2)
+      assert.match(again.error?.reason.details ?? "", /retry budget is empty$/)
+    })
+  )
+
   it.effect("ends retries when it is empty, and the error says so", () =>
     Effect.gen(function* () {
       const { error, seen } = yield* run([sent], { budget: RetryBudget.make({ ratio: 0, minPerSecond: 0 }) })
