@@ -186,7 +186,10 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
     const stalledMillis = this.stalledMillis(reason)
     // A deadline that passed mostly while we did not listen says nothing about the server.
     const ours = reason._tag === "DeadlineExceeded" && stalledMillis * 2 >= this.options.now() - this.lease!.startedAt
-    this.lease?.release(ours && stalledMillis > 0 ? "Neutral" : Status.outcome(reason, progress, "Server"), this.reported(trailers))
+    this.lease?.release(
+      ours && stalledMillis > 0 ? "Neutral" : Status.outcome(reason, progress, "Server"),
+      this.reported(trailers)
+    )
     this.fail(reason, progress, { metadata: trailers, stalledMillis })
   }
 
