@@ -103,6 +103,11 @@ export abstract class BridgeCall<I, O> implements Borrow<Connection, ConnectErro
     this.queuedAt = this.options.now()
   }
 
+  /** Whether it has a place in the queue. */
+  protected get isWaiting(): boolean {
+    return this.place !== undefined
+  }
+
   /** The bytes of a request; `undefined` when the call has failed for it. */
   protected encode(input: I): Uint8Array | undefined {
     const progress: Progress = this.wire === undefined ? "NotSent" : "MaybeProcessed"

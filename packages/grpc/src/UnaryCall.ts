@@ -20,6 +20,9 @@ export const send = <I, O>(call: Call<I, O>, options: BridgeOptions): Effect.Eff
     return Effect.sync(() => unary.interrupt())
   })
 
+/** Larger requests are encoded anew after the queue: a thousand that wait would keep a thousand copies of theirs. */
+const keptBytes = 4_096
+
 /** One request on its way to its answer. */
 export class UnaryCall<I, O> extends BridgeCall<I, O> {
   protected readonly resume: Resume<O>
@@ -38,7 +41,9 @@ export class UnaryCall<I, O> extends BridgeCall<I, O> {
   /** Encodes first: a request that can't be sent takes no permit. */
   begin(): void {
     this.bytes = this.encode(this.call.input)
-    if (this.bytes !== undefined) this.borrow()
+    if (this.bytes === undefined) return
+    this.borrow()
+    if (this.isWaiting && this.bytes !== undefined && this.bytes.length > keptBytes) this.bytes = undefined
   }
 
   onMessage(bytes: Uint8Array): void {
@@ -53,7 +58,10 @@ export class UnaryCall<I, O> extends BridgeCall<I, O> {
   }
 
   protected started(wire: Wire): void {
-    wire.send(this.bytes!)
+    const bytes = this.bytes ?? this.encode(this.call.input)
+    // What could be encoded once can't be any more: the call has ended.
+    if (bytes === undefined) return
+    wire.send(bytes)
     wire.end()
     wire.read()
     this.bytes = undefined

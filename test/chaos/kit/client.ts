@@ -169,8 +169,14 @@ const program = Effect.gen(function* () {
           if (Exit.isFailure(exit)) throw new Error("no snapshot")
           show("snapshot", exit.value)
           const { system, user } = process.cpuUsage()
-          const rssMiB = process.memoryUsage.rss() / 2 ** 20
-          tell({ tag: "snapshot", snapshot: exit.value, cpuMillis: (system + user) / 1_000, rssMiB })
+          const { external, heapUsed, rss } = process.memoryUsage()
+          tell({
+            tag: "snapshot",
+            snapshot: exit.value,
+            cpuMillis: (system + user) / 1_000,
+            rssMiB: rss / 2 ** 20,
+            heldMiB: (heapUsed + external) / 2 ** 20
+          })
         })
       case "stall": {
         const until = performance.now() + message.millis

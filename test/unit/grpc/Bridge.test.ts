@@ -304,6 +304,27 @@ describe("the bridge", () => {
     )
   })
 
+  it.effect("keeps no bytes of a large request that waits, and sends it all the same", () =>
+    Effect.gen(function* () {
+      const encoded = (size: number) =>
+        Effect.gen(function* () {
+          const { begin, grant, log } = setup({ maxSendBytes: 10_000 })
+          const one = call()
+          let times = 0
+          const encode = () => {
+            times++
+            return Buffer.alloc(size)
+          }
+          yield* begin({ ...one, method: { ...one.method, encode } })
+          grant()
+          assert.include(log, `send ${size}`)
+          return times
+        })
+      assert.strictEqual(yield* encoded(4_096), 1)
+      assert.strictEqual(yield* encoded(4_097), 2)
+    })
+  )
+
   it.effect("trusts no connection on which a call could not be started", () =>
     Effect.gen(function* () {
       const { begin, failed, grant, log } = setup({ broken: true })
