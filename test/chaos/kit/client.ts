@@ -169,6 +169,7 @@ const program = Effect.gen(function* () {
           if (Exit.isFailure(exit)) throw new Error("no snapshot")
           show("snapshot", exit.value)
           const { system, user } = process.cpuUsage()
+          if (message.collect === true) globalThis.gc?.()
           const { external, heapUsed, rss } = process.memoryUsage()
           tell({
             tag: "snapshot",

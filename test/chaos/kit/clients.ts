@@ -65,7 +65,8 @@ export const start = (
     const child = yield* fork<ToClient, FromClient>("client", "./client.ts", config, {
       namespace: namespace?.name,
       output: `${log}.out`,
-      env: clock === undefined ? {} : turned(clock)
+      env: clock === undefined ? {} : turned(clock),
+      flags: ["--expose-gc"]
     })
     const events: Array<Seen> = []
     const looks = new Set<() => void>()

@@ -117,7 +117,8 @@ export type ToClient =
   | { readonly tag: "stop"; readonly name: string }
   | { readonly tag: "watch"; readonly name: string; readonly delayMillis: number }
   | { readonly tag: "ready"; readonly count: number }
-  | { readonly tag: "snapshot" }
+  /** `collect`: after a garbage collection. */
+  | { readonly tag: "snapshot"; readonly collect?: boolean }
   /** The event loop stands still for so long. */
   | { readonly tag: "stall"; readonly millis: number }
   | { readonly tag: "close" }
@@ -171,6 +172,8 @@ export type FromClient =
       readonly snapshot: ClusterSnapshot
       readonly cpuMillis: number
       readonly rssMiB: number
+      /** In the heap, and outside of it. */
+      readonly heldMiB: number
     }
   | { readonly tag: "closed"; readonly left: Left }
 

@@ -46,6 +46,8 @@ export interface Surroundings {
   /** Gets all that it prints; default: what goes to stderr is kept for its error. */
   readonly output?: string | undefined
   readonly env?: Readonly<Record<string, string>> | undefined
+  /** Of Node. */
+  readonly flags?: ReadonlyArray<string> | undefined
 }
 
 /** A command line that runs in a namespace, if there is one. */
@@ -80,13 +82,13 @@ export const fork = <In extends Message, Out extends Message>(
   name: string,
   file: string,
   config: object,
-  { env, namespace, output }: Surroundings = {}
+  { env, flags = [], namespace, output }: Surroundings = {}
 ): Effect.Effect<Child<In, Out>, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
         const path = fileURLToPath(new URL(file, import.meta.url))
-        const [program, args] = inside(namespace, [process.execPath, path, JSON.stringify(config)])
+        const [program, args] = inside(namespace, [process.execPath, ...flags, path, JSON.stringify(config)])
         const out = output === undefined ? ("pipe" as const) : openSync(output, "a")
         const child = own(spawn(program, args, { stdio: ["ignore", out, out, "ipc"], env: { ...process.env, ...env } }))
         if (out !== "pipe") closeSync(out)
