@@ -16,6 +16,10 @@ import { F14 } from "./scenarios/F14.ts"
 import { F15 } from "./scenarios/F15.ts"
 import { F16 } from "./scenarios/F16.ts"
 import { F18 } from "./scenarios/F18.ts"
+import { F19 } from "./scenarios/F19.ts"
+import { F20 } from "./scenarios/F20.ts"
+import { F21 } from "./scenarios/F21.ts"
+import { F22 } from "./scenarios/F22.ts"
 import { F23 } from "./scenarios/F23.ts"
 import { F24 } from "./scenarios/F24.ts"
 import { F27 } from "./scenarios/F27.ts"
@@ -44,6 +48,8 @@ export const groups: ReadonlyArray<ReadonlyArray<Scenario>> = [
   [F15],
   [F16],
   [F18],
+  [F19],
+  [F20, F21, F22],
   [F23],
   [F24],
   [F27],
