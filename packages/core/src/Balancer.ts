@@ -2,29 +2,29 @@
  * Spreads borrows over upstreams.
  *
  * The control side keeps members and publishes an immutable picker whenever the set of usable members changes; the data
- * side only reads it. Ready members that are silent, or that keep failing, are left out, unless panic holds: when fewer
- * than half of the Ready members are usable, all of them are used. What is left out gets a trial now and then, so that
- * nobody stays out for longer than he must.
+ * side only reads it. Ready members that are silent or ejected are left out, unless panic holds: when fewer than half of the
+ * Ready members are sound, all of them are used. What is left out gets a trial now and then, so that nobody stays out for
+ * longer than he must.
  */
 import { Affinities } from "./Affinity.ts"
 import type { Connectivity } from "./Connectivity.ts"
 import type { Demand } from "./Demand.ts"
 import { type Endpoint, makeUnsafe } from "./Endpoint.ts"
+import * as Ejection from "./Ejection.ts"
 import type { Event } from "./Event.ts"
 import { type Lease, Pending, type Refusal } from "./Lease.ts"
 import { Member } from "./Member.ts"
+import * as Outlier from "./Outlier.ts"
+import { OutlierDetector } from "./OutlierDetector.ts"
 import type { Picker, Policy } from "./Policy.ts"
 import type { SlowStart } from "./SlowStart.ts"
 import * as Tier from "./Tier.ts"
+import { Trials } from "./Trials.ts"
 import { type Snapshot, type Upstream, UpstreamBase } from "./Upstream.ts"
 
-/** A Ready member that was not picked for this long gets the next pick. */
-const neglectedMillis = 1_000
 /** For so long the next tier waits for the first dials of the one before (gRFC A56). */
 const failoverMillis = 10_000
 const unsettled: ReadonlySet<Connectivity> = new Set(["Idle", "Connecting"])
-/** Of so many picks one may be a trial. */
-const picksPerTrial = 100
 
 /** One to spread borrows over. */
 export interface Candidate<C, E> {
@@ -47,6 +47,8 @@ export interface BalancerOptions<C, E> {
   readonly slowStart?: SlowStart | undefined
   /** What to say when there is nobody to ask; `undefined`: somebody may come. */
   readonly empty: () => E | undefined
+  /** Who is ejected for failing. Default `Outlier.make()`. */
+  readonly outlier?: Outlier.Outlier | false | undefined
 }
 
 /**
@@ -95,15 +97,36 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   private emptySince: number | undefined = undefined
   private state: Connectivity = "Connecting"
   private idle: ReadonlyArray<Member<C, E>> = []
-  private readonly due: Array<Member<C, E>> = []
-  private picks = 0
-  private trials = 0
   private readonly affinities = new Affinities<C, E>()
   private readonly options: BalancerOptions<C, E>
+  /** Who is ejected, by whomever. */
+  readonly ejection: Ejection.Ejection
+  private readonly detector: OutlierDetector | undefined
+  private readonly trials: Trials<C, E>
 
   constructor(options: BalancerOptions<C, E>) {
     super()
     this.options = options
+    const { outlier = Outlier.make() } = options
+    const cap = outlier === false ? Ejection.defaultCap : outlier.maximumEjected
+    this.ejection = new Ejection.Ejection(cap, (upstream) => Tier.peers(this.members, upstream))
+    this.detector =
+      outlier === false
+        ? undefined
+        : new OutlierDetector({
+            policy: outlier,
+            ejection: this.ejection,
+            tiers: () => Tier.tiers(this.members).map(([, tier]) => tier),
+            panic: () => this.panic,
+            random: options.random,
+            now: options.now,
+            publish: options.publish,
+            changed: () => {
+              this.refresh()
+              this.changed()
+            }
+          })
+    this.trials = new Trials(this.detector)
     this.update(
       (options.upstreams ?? []).map((upstream) => ({
         upstream,
@@ -124,7 +147,13 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
       known.endpoint = endpoint
       return known
     })
-    for (const member of before.values()) member.unfollow?.()
+    for (const member of before.values()) {
+      member.unfollow?.()
+      this.detector?.removed(member)
+      this.ejection.forget(member.upstream)
+      this.trials.forget(member)
+    }
+    if (changed) this.detector?.updated()
     // A picker may have copied weights.
     if (changed) this.picker = undefined
     this.refresh()
@@ -133,7 +162,7 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
 
   private follow(upstream: Upstream<C, E>, endpoint: Endpoint): Member<C, E> {
     const { now, slowStart } = this.options
-    const member = new Member(upstream, endpoint, this.refreshed, slowStart)
+    const member = new Member(upstream, endpoint, this.detector, slowStart)
     let state = upstream.connectivity()
     if (state === "Ready") member.ready(now())
     member.fresh = unsettled.has(state)
@@ -154,8 +183,6 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
     return member
   }
 
-  private readonly refreshed = (): void => this.refresh()
-
   lease(demand: Demand): Lease<C> | Refusal<E> {
     if (this.idle.length > 0) this.wakeIdle(demand)
     const { picker } = this
@@ -165,11 +192,8 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
       if (out !== undefined) return out
     }
     if (picker === undefined) return this.refuse()
-    this.picks++
-    if (this.due.length > 0) {
-      const trial = this.tryNeglected(demand)
-      if (trial !== undefined) return trial
-    }
+    const trial = this.trials.lease(demand, this.priority)
+    if (trial !== undefined) return trial
     return picker(demand, this.options.now())
   }
   connectivity(): Connectivity {
@@ -196,20 +220,7 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
         panic: this.panic,
         priority: this.priority
       },
-      children: this.members.map((m) => {
-        const inner = m.upstream.snapshot()
-        return {
-          ...inner,
-          details: {
-            ...inner.details,
-            latencyMillis: Math.round(m.estimate.value * 100) / 100,
-            cost: Math.round(m.cost(now) * 100) / 100,
-            failing: m.failing,
-            penalised: m.upstream.penalised(),
-            picked: this.picked.includes(m)
-          }
-        }
-      })
+      children: this.members.map((m) => m.snapshot(now, this.picked.includes(m)))
     }
   }
 
@@ -218,9 +229,9 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
     return this.members.filter((m) => m.upstream.connectivity() === "Ready")
   }
 
-  /** Ready members that are neither silent nor failing. */
+  /** Ready members that are neither silent nor ejected. */
   usable(): Array<Member<C, E>> {
-    return this.members.filter((m) => m.upstream.connectivity() === "Ready" && !m.failing && !m.upstream.penalised())
+    return this.members.filter((m) => m.usable)
   }
 
   /** Forgets a hard affinity. Answers whether there was one. */
@@ -230,18 +241,23 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
 
   /** What it is connected to has been exchanged: a clean sheet. */
   forgive(upstream: Upstream<C, E>): void {
-    this.members.find((member) => member.upstream === upstream)?.reset()
+    this.members.find((member) => member.upstream === upstream)?.forgive()
   }
 
-  /** Looks for members that deserve a trial. Called every so often while there is traffic. */
-  tick(now: number): void {
-    for (const m of this.members) {
-      if (m.upstream.connectivity() !== "Ready" || m.upstream.penalised() || this.due.includes(m)) continue
-      if (m.failing ? now >= m.trialAt : now - m.pickedAt >= neglectedMillis && this.tried.has(m)) this.due.push(m)
-    }
+  /** Whether ticks must go on although nothing is in flight: there are outcomes to be judged. */
+  busy(): boolean {
+    return this.detector?.pending() === true
+  }
+
+  /**
+   * Judges what ended, and looks for members that deserve a trial. Called every so often while there is traffic. For
+   * `deafMillis` before it this process stood still.
+   */
+  tick(now: number, deafMillis = 0): void {
+    this.detector?.tick(now, deafMillis)
     if (this.picked.length === 0) this.failOver(now)
     // Whoever waits longest gets the trial, and not the next one to come.
-    if (this.due.length > 0) this.changed()
+    if (this.trials.look(this.members, this.tried, this.priority, now)) this.changed()
   }
 
   /** Whoever waits has waited long enough for the first dials. */
@@ -251,17 +267,6 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
     for (const m of this.members) m.fresh = false
     this.refresh()
     this.changed()
-  }
-
-  private tryNeglected(demand: Demand): Lease<C> | undefined {
-    if (this.trials * picksPerTrial > this.picks) return undefined
-    const member = this.due.shift()!
-    if (member.upstream.connectivity() !== "Ready" || member.upstream.penalised()) return undefined
-    if (member.isIn(demand.avoid)) return undefined
-    const out = member.lease(demand)
-    if (out._tag !== "Lease") return undefined
-    this.trials++
-    return out
   }
 
   private wakeIdle(demand: Demand): void {

@@ -31,6 +31,7 @@ import { Heartbeat } from "./Heartbeat.ts"
 import type { Lease, Refusal } from "./Lease.ts"
 import { Members } from "./Members.ts"
 import type { OptionsError } from "./OptionsError.ts"
+import * as Outlier from "./Outlier.ts"
 import * as PeakEwma from "./PeakEwma.ts"
 import { Pings } from "./Pings.ts"
 import { periodMillis, Pulse } from "./Pulse.ts"
@@ -154,6 +155,7 @@ export const make = Effect.fnUntraced(function* <C>(
   const balancer = new Balancer<C, ConnectError>({
     policy: options.policy ?? PeakEwma.policy,
     slowStart: checked.slowStart,
+    outlier: options.outlier ?? (yield* Outlier.Default),
     random: () => random.nextDoubleUnsafe(),
     now,
     publish,
@@ -209,7 +211,7 @@ export const make = Effect.fnUntraced(function* <C>(
     run,
     // Who waits will be granted without a new borrow that would start it again.
     busy: () => {
-      const on = queue.waiting > 0 || members.load() > 0 || silence?.busy() === true || pings.busy()
+      const on = queue.waiting > 0 || members.load() > 0 || silence?.busy() === true || pings.busy() || balancer.busy()
       if (!on) heartbeat.rests()
       return on
     },
@@ -219,7 +221,7 @@ export const make = Effect.fnUntraced(function* <C>(
       pings.tick(at)
       members.tick(at)
       silence?.tick(at, deafMillis)
-      balancer.tick(at)
+      balancer.tick(at, deafMillis)
     }
   })
   const borrowUnsafe = (borrow: Borrow<C, ConnectError>): Waiting | undefined => {
@@ -232,6 +234,7 @@ export const make = Effect.fnUntraced(function* <C>(
   yield* Gauges.register(target, {
     waiting: () => queue.waiting,
     inFlight: () => members.load(),
+    ejected: () => balancer.ejection.count,
     connections: () => members.pools.reduce((n, pool) => n + pool.connections().length, 0),
     health: stats,
     lagMillis: () => Math.round(heartbeat.lagMillis(now())),

@@ -10,6 +10,7 @@ import type { ConnectError } from "./ConnectError.ts"
 import { type Endpoint, sameConnection } from "./Endpoint.ts"
 import { type Health, isHealth } from "./Health.ts"
 import { Issues, type OptionsError } from "./OptionsError.ts"
+import { isOutlier, type Outlier } from "./Outlier.ts"
 import type { Policy } from "./Policy.ts"
 import type { Resolver } from "./Resolver.ts"
 import type { Connector } from "./Session.ts"
@@ -67,6 +68,8 @@ export interface ClusterOptions<C> {
     | { readonly time: Duration.Input; readonly timeout: Duration.Input; readonly withoutCalls?: boolean | undefined }
     | false
     | undefined
+  /** Who is left out for failing; default: what `Outlier.layer` says, or else `Outlier.make()`. `false`: nobody is. */
+  readonly outlier?: Outlier | false | undefined
   /** How long borrows may go on when the cluster is drained; 0 to 24 days, default 30 s. */
   readonly drain?: Duration.Input | undefined
 }
@@ -113,6 +116,8 @@ export const check = <C>(options: ClusterOptions<C>) =>
           e.addresses
         )
       )
+      const outlier = options.outlier ?? false
+      issues.check(outlier === false || isOutlier(outlier), "outlier", "Outlier.make({ … }) or false", outlier)
       const connectTimeout = Duration.millis(millis("connectTimeout", options.connectTimeout ?? "20 seconds", 1))
       const maxWaitMillis = millis("maxWait", options.maxWait ?? "30 seconds", 1)
       const drain = Duration.millis(millis("drain", options.drain ?? "30 seconds", 0))

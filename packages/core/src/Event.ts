@@ -35,6 +35,21 @@ export type CloseReason =
 /** What a health check says of a connection. `Unknown`: nothing yet. `Unsupported`: its peer can't be asked. */
 export type HealthState = "Healthy" | "Unhealthy" | "Unknown" | "Unsupported"
 
+/** What an endpoint was ejected for, and what `value` and `limit` of the event are. */
+export type EjectionRule =
+  /** Failures in a row. */
+  | "consecutive-failures"
+  /** The share of calls that succeeded in the last interval, from 0 to 1. */
+  | "success-rate"
+  /** Of a hundred calls of the last interval. */
+  | "failure-percentage"
+  /** The median of the last interval, in milliseconds. */
+  | "latency"
+  /** Its replacement was silent too: nothing was heard for `value` ms, the replacement had `limit` ms. */
+  | "silence"
+  /** Its time was over, and the first call to it failed. */
+  | "trial"
+
 /** A control-plane fact. */
 export type Event =
   | { readonly _tag: "Connecting"; readonly endpoint: string; readonly why: DialReason }
@@ -93,15 +108,20 @@ export type Event =
     }
   /** Who is picked from now on, by name. */
   | { readonly _tag: "PickSet"; readonly ready: ReadonlyArray<string> }
-  /** Its replacement was silent too. Of the milliseconds: nothing was heard for `value`, the replacement had `limit`. */
+  /**
+   * It is not picked, unless panic holds: a rule found `value`, and `limit` is where that begins. It is tried after `millis`;
+   * `undefined`: it comes back with its first word.
+   */
   | {
       readonly _tag: "Ejected"
       readonly endpoint: string
-      readonly rule: string
+      readonly rule: EjectionRule
       readonly value: number
       readonly limit: number
+      readonly millis: number | undefined
     }
-  | { readonly _tag: "Readmitted"; readonly endpoint: string }
+  /** It is picked again, after `millis`. */
+  | { readonly _tag: "Readmitted"; readonly endpoint: string; readonly rule: EjectionRule; readonly millis: number }
   /** On: fewer than half of the Ready endpoints are usable, so all of them are picked. */
   | { readonly _tag: "Panic"; readonly on: boolean; readonly usable: number; readonly ready: number }
   /** The wait queue turned a borrow away because it was full; at most once a second. */

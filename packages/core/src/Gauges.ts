@@ -6,6 +6,7 @@
  * | `hawser.cluster.waiting` | borrows in the wait queue | `target` |
  * | `hawser.cluster.in_flight` | borrows on connections | `target` |
  * | `hawser.cluster.connections` | connections that lend | `target` |
+ * | `hawser.cluster.ejected` | endpoints that are ejected, by outlier rules or for silence | `target` |
  * | `hawser.cluster.endpoints` | endpoints by `health`: `healthy`, `unhealthy`, `unknown` | `target`, `health` |
  * | `hawser.cluster.event_loop_lag` | the longest stall of this process in the last 30 to 60 s, in milliseconds | `target` |
  * | `hawser.cluster.too_many_pings` | how often a peer has ended a connection for that | `target` |
@@ -20,6 +21,7 @@ export interface Readings {
   readonly waiting: () => number
   readonly inFlight: () => number
   readonly connections: () => number
+  readonly ejected: () => number
   readonly health: () => HealthStats
   readonly lagMillis: () => number
   readonly tooManyPings: () => number
@@ -45,6 +47,7 @@ export const register = (target: string, readings: Readings): Effect.Effect<void
             one("hawser.cluster.waiting", "Borrows in the wait queue", readings.waiting),
             one("hawser.cluster.in_flight", "Borrows on connections", readings.inFlight),
             one("hawser.cluster.connections", "Connections that lend", readings.connections),
+            one("hawser.cluster.ejected", "Endpoints that are ejected", readings.ejected),
             ...(["healthy", "unhealthy", "unknown"] as const).map((health) =>
               one("hawser.cluster.endpoints", "Endpoints by health", () => readings.health()[health], { health })
             ),

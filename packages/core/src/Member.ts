@@ -1,5 +1,5 @@
 /**
- * What a balancer remembers of one upstream: its latency, its borrows, and whether it keeps failing.
+ * What a balancer remembers of one upstream: its latency, its borrows, and what was found against it.
  *
  * It outlives the pickers, which are made anew with each change. A failure counts as a slow call, so an endpoint that
  * fails fast looks slow and not idle.
@@ -10,14 +10,11 @@ import { Estimate } from "./Estimate.ts"
 import { fnv1a } from "./Hash.ts"
 import type { Lease, LeaseObserver, LoadReport, Refusal } from "./Lease.ts"
 import type { Outcome } from "./Outcome.ts"
+import type { OutlierDetector } from "./OutlierDetector.ts"
+import { details, type OutlierRecord } from "./OutlierRecord.ts"
 import { factor, type SlowStart } from "./SlowStart.ts"
-import type { Upstream } from "./Upstream.ts"
+import type { Snapshot, Upstream } from "./Upstream.ts"
 
-/** So many failures in a row put a member aside (Finagle's failure accrual). */
-const failuresToPenalise = 5
-/** A member put aside gets a trial after this long, doubling with each trial that fails. */
-const firstTrialMillis = 1_000
-const maxTrialMillis = 30_000
 /** No single failure makes a member look slower than this. */
 const maxSampleMillis = 60_000
 /** The cost of what has borrows in flight and has never answered: worse than any latency. */
@@ -66,14 +63,10 @@ export class Member<C, E> implements LeaseObserver {
   unfollow: (() => void) | undefined = undefined
   readonly estimate = new Estimate(true)
   outstanding = 0
-  /** Failures in a row. */
-  failures = 0
-  /** Whether it is put aside for failing. */
-  failing = false
+  /** Its outcomes and the verdict on them, from the first call that ended on. */
+  record: OutlierRecord | undefined = undefined
   /** When the last borrow was granted. */
   pickedAt = -Infinity
-  /** When a failing member may be tried again. */
-  trialAt = Infinity
   /** When it was last Ready for the first time, or after a dial had failed. */
   readyAt = -Infinity
   /** When its slow start is over. */
@@ -84,17 +77,15 @@ export class Member<C, E> implements LeaseObserver {
   /** Not Ready yet, or not since a dial failed. */
   private cold = true
   private readonly slowStart: SlowStart | undefined
-  private trialMillis = firstTrialMillis
-  private judgedSince = -Infinity
-  private readonly onFailing: () => void
+  private readonly detector: OutlierDetector | undefined
 
-  /** `onFailing` is called when `failing` changes. */
-  constructor(upstream: Upstream<C, E>, endpoint: Endpoint, onFailing: () => void, slowStart?: SlowStart) {
+  /** Without a detector nothing is held against it. */
+  constructor(upstream: Upstream<C, E>, endpoint: Endpoint, detector?: OutlierDetector, slowStart?: SlowStart) {
     this.upstream = upstream
     this.endpoint = endpoint
     this.name = upstream.snapshot().name
     this.hash = fnv1a(this.name)
-    this.onFailing = onFailing
+    this.detector = detector
     this.slowStart = slowStart
   }
 
@@ -108,9 +99,24 @@ export class Member<C, E> implements LeaseObserver {
     return this.endpoint.weight * this.warmth(now)
   }
 
-  /** Ready, and neither silent nor failing. */
+  /** Ready, and neither silent nor ejected. */
   get usable(): boolean {
-    return !this.failing && this.upstream.connectivity() === "Ready" && !this.upstream.penalised()
+    return !this.ejected && this.upstream.connectivity() === "Ready" && !this.upstream.penalised()
+  }
+
+  /** Whether it is ejected as an outlier. */
+  get ejected(): boolean {
+    return this.record?.verdict?.ejected === true
+  }
+
+  /** Whether something was found against it: it is ejected, or spared because no more may be ejected. */
+  get convicted(): boolean {
+    return this.record?.verdict !== undefined
+  }
+
+  /** Usable, and nothing was found against it. */
+  get sound(): boolean {
+    return !this.convicted && this.usable
   }
 
   /** Whether a set of names and connections that are better left alone holds this one. */
@@ -125,7 +131,7 @@ export class Member<C, E> implements LeaseObserver {
       this.outstanding++
       this.pickedAt = out.startedAt
       // One trial at a time.
-      if (this.failing) this.trialAt = out.startedAt + this.trialMillis
+      if (this.record?.verdict !== undefined) this.detector?.tried(this.record, out.startedAt)
       out.observe(this)
     }
     return out
@@ -145,27 +151,54 @@ export class Member<C, E> implements LeaseObserver {
 
   released(lease: Lease<unknown>, outcome: Outcome, millis: number, report?: LoadReport): void {
     this.outstanding--
-    const now = lease.startedAt + millis
     if (report !== undefined) {
       this.report = report
-      this.reportedAt = now
+      this.reportedAt = lease.startedAt + millis
     }
+    this.learn(outcome, lease.startedAt, millis)
+    this.detector?.completed(this, outcome, lease.startedAt, millis)
+  }
+
+  /** A new connection is not as slow as the old one was, and what is ejected may show at once that it works. */
+  reset(): void {
+    this.estimate.reset()
+    this.detector?.reconnected(this)
+  }
+
+  /** What it is connected to has been exchanged: nothing that was found against the old one holds. */
+  forgive(): void {
+    this.estimate.reset()
+    this.detector?.forgiven(this)
+  }
+
+  /** As its upstream's, with what is known of it here. */
+  snapshot(now: number, picked: boolean): Snapshot {
+    const inner = this.upstream.snapshot()
+    return {
+      ...inner,
+      details: {
+        ...inner.details,
+        latencyMillis: Math.round(this.estimate.value * 100) / 100,
+        cost: Math.round(this.cost(now) * 100) / 100,
+        penalised: this.upstream.penalised(),
+        picked,
+        ...details(this.record, now)
+      }
+    }
+  }
+
+  private learn(outcome: Outcome, startedAt: number, millis: number): void {
+    const now = startedAt + millis
     switch (outcome) {
       case "Success":
         this.estimate.add(millis, now)
-        this.failures = 0
-        if (this.failing && lease.startedAt >= this.judgedSince) this.pardon()
         return
       case "Neutral":
         // Cancelled while slow: else a frozen server, whose calls are all given up, would look idle and cheap.
         if (this.estimate.known && millis > this.estimate.value) this.estimate.add(millis, now)
         return
-      case "Overloaded":
-        this.slow(millis, now)
-        return
       default:
-        this.slow(millis, now)
-        this.fail(lease.startedAt, now)
+        this.estimate.add(Math.min(Math.max(millis, this.estimate.value, 1) * 2, maxSampleMillis), now)
     }
   }
 
@@ -181,40 +214,5 @@ export class Member<C, E> implements LeaseObserver {
   /** A dial failed: whoever answers next may have started anew. */
   unreachable(): void {
     this.cold = true
-  }
-
-  /** A new connection starts with a clean sheet. */
-  reset(): void {
-    this.estimate.reset()
-    this.failures = 0
-    if (this.failing) this.pardon()
-  }
-
-  private slow(millis: number, now: number): void {
-    this.estimate.add(Math.min(Math.max(millis, this.estimate.value, 1) * 2, maxSampleMillis), now)
-  }
-
-  private fail(startedAt: number, now: number): void {
-    this.failures++
-    if (this.failing) {
-      // Borrows from before the verdict say nothing new.
-      if (startedAt < this.judgedSince) return
-      this.trialMillis = Math.min(this.trialMillis * 2, maxTrialMillis)
-    } else {
-      if (this.failures < failuresToPenalise) return
-      this.trialMillis = firstTrialMillis
-    }
-    this.judgedSince = now
-    this.trialAt = now + this.trialMillis
-    if (!this.failing) {
-      this.failing = true
-      this.onFailing()
-    }
-  }
-
-  private pardon(): void {
-    this.failing = false
-    this.trialAt = Infinity
-    this.onFailing()
   }
 }

@@ -198,7 +198,7 @@ export class Members<C> {
   /** Behind one address another connection may lead to another server, so the one that fails is exchanged. */
   private exchange(now: number): void {
     for (const member of this.options.balancer.members) {
-      if (!member.failing) continue
+      if (!member.convicted) continue
       const pool = member.upstream as Pool<C>
       if (now - (this.exchangedAt.get(pool) ?? -Infinity) < exchangeEveryMillis) continue
       const old = pool.subchannels.find((s) => s.current !== undefined)

@@ -25,8 +25,6 @@ const replaceEveryMillis = 10_000
 /** A replacement has this long to become Ready, or three times what a dial took. */
 const readyWithinMillis = 500
 const readyWithinDials = 3
-/** At most this share of the endpoints is ejected. */
-const maxEjected = 0.5
 /** A call on a silent connection that has no more time than this left is sent again while there is time. */
 const lastChanceMillis = 400
 /** So many calls in a row that were given up without a word are worth as much as one that is overdue. */
@@ -52,7 +50,8 @@ class Suspicion<C> {
   replacement: Subchannel<C> | undefined = undefined
   /** By when the replacement must be Ready. */
   readyBy = Infinity
-  ejected = false
+  /** Since when it is ejected. */
+  ejectedAt: number | undefined = undefined
 
   constructor(pool: Pool<C>) {
     this.pool = pool
@@ -88,7 +87,7 @@ export class Silence<C, E> {
 
   /** Whether somebody is under suspicion, so that the ticks must go on. */
   busy(): boolean {
-    return this.suspicions.some((s) => s.ejected || s.replacement !== undefined)
+    return this.suspicions.some((s) => s.ejectedAt !== undefined || s.replacement !== undefined)
   }
 
   /** Puts connections aside, and takes them back when they speak. */
@@ -157,9 +156,9 @@ export class Silence<C, E> {
     const { pool, replacement } = suspicion
     const silent = pool.subchannels.filter((s) => s.current?.quarantinedAt !== undefined)
     const spoke = pool.subchannels.some((s) => s.current !== undefined && s.current.quarantinedAt === undefined)
-    if (suspicion.ejected && (spoke || silent.length === 0)) {
-      suspicion.ejected = false
-      this.tell({ _tag: "Readmitted", endpoint: name(pool.endpoint) })
+    if (suspicion.ejectedAt !== undefined) {
+      const { ejection } = this.options.balancer
+      if (spoke || silent.length === 0 || ejection.excess(pool)) this.readmit(suspicion, suspicion.ejectedAt, now)
     }
     if (silent.length === 0) {
       this.settle(suspicion)
@@ -244,16 +243,23 @@ export class Silence<C, E> {
 
   /** The whole endpoint is silent: what can be sent again goes elsewhere. */
   private eject(suspicion: Suspicion<C>, silent: ReadonlyArray<Subchannel<C>>, now: number): void {
-    if (suspicion.ejected) return
-    const all = this.suspicions.length
-    const ejected = this.suspicions.filter((s) => s.ejected).length
-    const elsewhere = this.options.balancer.usable().length > 0
-    if (elsewhere) for (const s of silent) s.current!.giveUp((lease) => this.inTime(lease, now, true))
-    if (all === 1 || (ejected + 1) / all > maxEjected) return
-    suspicion.ejected = true
+    if (suspicion.ejectedAt !== undefined) return
+    const { pool } = suspicion
+    const { balancer } = this.options
+    if (balancer.usable().length > 0) for (const s of silent) s.current!.giveUp((lease) => this.inTime(lease, now, true))
+    if (!balancer.ejection.may(pool)) return
+    suspicion.ejectedAt = now
+    balancer.ejection.add(pool, "silence")
     const since = Math.min(...silent.map((s) => s.current?.heardAt() ?? now))
-    const limit = Math.round(this.readyWithin(suspicion.pool))
-    this.tell({ _tag: "Ejected", endpoint: name(suspicion.pool.endpoint), rule: "silence", value: now - since, limit })
+    const [value, limit] = [now - since, Math.round(this.readyWithin(pool))]
+    this.tell({ _tag: "Ejected", endpoint: name(pool.endpoint), rule: "silence", value, limit, millis: undefined })
+  }
+
+  private readmit(suspicion: Suspicion<C>, since: number, now: number): void {
+    const { pool } = suspicion
+    suspicion.ejectedAt = undefined
+    this.options.balancer.ejection.remove(pool, "silence")
+    this.tell({ _tag: "Readmitted", endpoint: name(pool.endpoint), rule: "silence", millis: now - since })
   }
 
   private tell(event: Event): void {

@@ -7,6 +7,7 @@ import * as Backoff from "@hawser/core/Backoff"
 import type { ConnectError } from "@hawser/core/ConnectError"
 import type { Endpoint } from "@hawser/core/Endpoint"
 import * as PeakEwma from "@hawser/core/PeakEwma"
+import type { Outlier } from "@hawser/core/Outlier"
 import type { Policy } from "@hawser/core/Policy"
 import type { Resolver } from "@hawser/core/Resolver"
 import type { SlowStartOptions } from "@hawser/core/SlowStart"
@@ -44,6 +45,8 @@ export interface Decoded {
   readonly queue: { readonly max: number; readonly timeoutMillis: number }
   readonly silence: { readonly atLeastMillis: number } | false
   readonly keepalive: Keepalive.Keepalive | false
+  /** `undefined`: as the layers around it say. */
+  readonly outlier: Outlier | false | undefined
   readonly balancer: Policy
   readonly slowStart: SlowStartOptions | false
   /** `Infinity` for `Deadline.none`. */
@@ -135,6 +138,7 @@ export const withDefaults = (options: ReadOptions): Decoded => {
     keepalive: options.keepalive ?? Keepalive.make(),
     balancer: options.balancer ?? config?.balancing?.policy ?? PeakEwma.policy,
     slowStart: options.slowStart ?? false,
+    outlier: options.outlier,
     deadlineMillis: deadline === none ? Infinity : Deadline.millisOf(deadline),
     retry: options.retry ?? Retry.make(),
     hedge: options.hedge ?? false,

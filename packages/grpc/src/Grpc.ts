@@ -244,6 +244,7 @@ const connect = (options: DecodedBare): Effect.Effect<Connected, OptionsError, S
       reconnect: options.reconnect,
       maxWaiters: queue.max,
       maxWait: queue.timeoutMillis,
+      outlier: options.outlier,
       silence: silence === false ? false : { atLeast: silence.atLeastMillis },
       keepalive:
         keepalive === undefined

@@ -5,6 +5,7 @@
  * as options in code, so an error lists everything that is wrong with all of them.
  */
 import type { OptionsError } from "@hawser/core/OptionsError"
+import * as Outlier from "@hawser/core/Outlier"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -66,6 +67,7 @@ export const layerConfig = (
  * | `KEEPALIVE` | `keepalive`: its time, or `false` |
  * | `KEEPALIVE_TIMEOUT`, `KEEPALIVE_WITHOUT_CALLS` | the same |
  * | `KEEPALIVE_SERVER_MIN_TIME`, `KEEPALIVE_SERVER_WITHOUT_CALLS` | what the server permits |
+ * | `OUTLIER` | `outlier`: the share of endpoints that may be ejected, or `false` |
  * | `BALANCER` | `p2c_peak_ewma`, `round_robin`, `pick_first`, `least_request`, `weighted_round_robin` or `ring_hash` |
  * | `SLOW_START` | `slowStart.window`, or `false` |
  * | `DEADLINE` | `deadline`, or `none` |
@@ -144,6 +146,7 @@ const texts = Config.all({
   keepaliveWithoutCalls: text("KEEPALIVE_WITHOUT_CALLS"),
   keepaliveServerMinTime: text("KEEPALIVE_SERVER_MIN_TIME"),
   keepaliveServerWithoutCalls: text("KEEPALIVE_SERVER_WITHOUT_CALLS"),
+  outlier: text("OUTLIER"),
   balancer: text("BALANCER"),
   slowStart: text("SLOW_START"),
   deadline: text("DEADLINE"),
@@ -184,6 +187,7 @@ const options = (read: Texts): GrpcOptions => {
     queue: { max: number(read.queueMax), timeout: read.queueTimeout },
     silence: read.silence === undefined ? undefined : read.silence === "false" ? false : { atLeast: read.silence },
     keepalive: keepalive(read),
+    outlier: outlier(read.outlier),
     balancer: read.balancer === undefined ? undefined : (named(read.balancer) ?? read.balancer),
     slowStart:
       read.slowStart === undefined ? undefined : read.slowStart === "false" ? false : { window: read.slowStart },
@@ -217,6 +221,16 @@ const credentials = (plaintext: string | undefined, tls: Credentials.TlsOptions 
 
 const proxy = (address: string | undefined, credentials: Redacted.Redacted<string> | undefined): unknown =>
   address === undefined && credentials === undefined ? undefined : { address, credentials }
+
+const outlier = (value: string | undefined): unknown => {
+  if (value === undefined) return undefined
+  if (value === "false") return false
+  try {
+    return Outlier.make({ maximumEjected: Number(value) })
+  } catch {
+    return value
+  }
+}
 
 const retry = (value: string | undefined): unknown => {
   if (value === undefined) return undefined

@@ -5,6 +5,7 @@
  * contradict each other fail the layer with one `OptionsError` that lists them all.
  */
 import type { ConnectError } from "@hawser/core/ConnectError"
+import type { Outlier } from "@hawser/core/Outlier"
 import type { Policy } from "@hawser/core/Policy"
 import type { Resolver } from "@hawser/core/Resolver"
 import type { SlowStartOptions } from "@hawser/core/SlowStart"
@@ -94,6 +95,11 @@ export interface GrpcOptions {
    * `Keepalive.make()`: after 5 min 30 s, which every server permits; `false`: never.
    */
   readonly keepalive?: Keepalive | false | undefined
+  /**
+   * Which endpoints are left out for failing, and for how long; `false`: none are. Default: what `Outlier.layer` says, or
+   * else `Outlier.make()`. See docs/outliers.md.
+   */
+  readonly outlier?: Outlier | false | undefined
   /** How an endpoint is chosen for each call. Default `PeakEwma.policy`. */
   readonly balancer?: Policy | undefined
   /**

@@ -7,6 +7,7 @@
 import type { ConnectError } from "@hawser/core/ConnectError"
 import type { OptionsIssue } from "@hawser/core/OptionsError"
 import { OptionsError, show } from "@hawser/core/OptionsError"
+import * as Outlier from "@hawser/core/Outlier"
 import type { Policy } from "@hawser/core/Policy"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -72,6 +73,7 @@ const bare = {
     Schema.Union([Schema.Literal(false), Schema.Struct({ atLeast: Schema.optional(duration(50)) })])
   ),
   keepalive: slot<Keepalive.Keepalive>("Keepalive.make({ … }) or false", Keepalive.isKeepalive),
+  outlier: slot<Outlier.Outlier>("Outlier.make({ … }) or false", Outlier.isOutlier),
   balancer: Schema.optional(value<Policy>("a policy such as PeakEwma.policy", isPolicy)),
   slowStart: Schema.optional(
     Schema.Union([

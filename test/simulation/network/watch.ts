@@ -4,6 +4,7 @@
  * The core is the real one; its classes are watched through their prototypes while a run lasts.
  */
 import { Balancer } from "@hawser/core/Balancer"
+import type { Ejection } from "@hawser/core/Ejection"
 import { name } from "@hawser/core/Endpoint"
 import { LiveConnection, LiveLease } from "@hawser/core/LiveConnection"
 import type { Connectivity } from "@hawser/core/Connectivity"
@@ -205,16 +206,28 @@ export class Watch {
     }
   }
 
-  /** I-7: those are picked that are Ready and well; or all that are Ready, when fewer than half of them are well. */
+  /** I-7: those are picked that are Ready and not put aside; or all that are Ready, when fewer than half of them are well. */
   private picks(): void {
     if (this.balancer === undefined) return
     const ready = this.balancer.ready()
-    const usable = this.balancer.usable()
-    const expected = usable.length * 2 < ready.length ? ready : usable
+    const sound = ready.filter((member) => member.sound).length
+    const panic = sound * 2 < ready.length
+    const expected = panic ? ready : this.balancer.usable()
+    this.ejections(this.balancer.members, this.balancer.ejection)
     if (expected.length === 0) return
     const picked = new Set(this.members)
     if (picked.size !== expected.length || expected.some((member) => !picked.has(member))) {
       this.problems.add("I-7 the set that is picked from is not what it should be")
+    }
+  }
+
+  /** I-7: at most half are ejected, for whatever reason, and never the only one. */
+  private ejections(members: Balancer<Connection, ConnectError>["members"], ejection: Ejection): void {
+    const out = members.filter((member) => ejection.has(member.upstream)).length
+    if (out !== ejection.count) this.problems.add("I-7 somebody is ejected who is not there")
+    if (out * 2 > members.length) this.problems.add("I-7 more than half are ejected")
+    if (members.some((member) => member.ejected && !ejection.has(member.upstream))) {
+      this.problems.add("I-7 an ejection is not counted")
     }
   }
 

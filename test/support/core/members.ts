@@ -27,7 +27,7 @@ export const members = (n: number, options: MembersOptions = {}) => {
   const all: Array<Part> = Array.from({ length: n }, (_, i) => {
     const stub = new StubUpstream(`e${i}`, time, options.limit)
     const endpoint = makeUnsafe({ addresses: [`e${i}`], ...options.of?.(i) })
-    return Object.assign(new Member(stub, endpoint, () => {}, options.slowStart), { stub })
+    return Object.assign(new Member(stub, endpoint, undefined, options.slowStart), { stub })
   })
   const random = mulberry(options.seed ?? 1)
   return { all, random, time }

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Balancer } from "@hawser/core/Balancer"
 import { type Demand, make as demand } from "@hawser/core/Demand"
+import { makeUnsafe } from "@hawser/core/Endpoint"
 import type { Event } from "@hawser/core/Event"
 import type { Lease } from "@hawser/core/Lease"
 import type { Outcome } from "@hawser/core/Outcome"
@@ -227,7 +228,7 @@ describe("Balancer", () => {
     })
 
     it("old calls that succeed do not bring it back", () => {
-      const { balancer, only, pickSets, stubs } = setup(3)
+      const { balancer, only, pickSets, stubs, traffic } = setup(3)
       const avoid = new Set(["e1", "e2"])
       const old = leased(balancer.lease(demand({ avoid })))
       only("e0", "Failure", 5, 1)
@@ -235,7 +236,9 @@ describe("Balancer", () => {
       assert.strictEqual(pickSets().at(-1), "e1 e2")
       stubs[0]!.become("Connecting")
       stubs[0]!.become("Ready")
-      assert.strictEqual(pickSets().at(-1), "e0 e1 e2", "a new connection starts with a clean sheet")
+      assert.strictEqual(pickSets().at(-1), "e1 e2")
+      traffic(60, 1, () => ["Success", 0])
+      assert.strictEqual(pickSets().at(-1), "e0 e1 e2", "a new connection is tried at once")
     })
 
     it("panic keeps it in use", () => {
@@ -246,6 +249,29 @@ describe("Balancer", () => {
       const lent = [0, 1].map(() => leased(balancer.lease(demand())).id)
       assert.strictEqual(new Set(lent).size, 2)
     })
+  })
+
+  it("a tier that was left for failing is tried, and is used again when half of it works", () => {
+    const { balancer, stubs, traffic } = setup(4)
+    balancer.update(
+      stubs.map((upstream, i) => ({
+        upstream,
+        endpoint: makeUnsafe({ addresses: [upstream.name], priority: i < 3 ? 0 : 1 })
+      }))
+    )
+    let broken = true
+    const answer = (name: string) => [broken && name !== "e3" ? "Failure" : "Success", 0] as const
+    const { e0 = 0, e1 = 0, e2 = 0, e3 = 0 } = traffic(20_000, 5, answer)
+    // Five each, and trials after 1, 3, 7 and 15 s.
+    assert.isAtMost(e0 + e1 + e2, 3 * 10)
+    assert.isAtLeast(e3, 3_900)
+    assert.strictEqual(balancer.snapshot().details["priority"], 1)
+    broken = false
+    traffic(15_000, 5, answer)
+    assert.strictEqual(balancer.snapshot().details["priority"], 0)
+    assert.strictEqual(balancer.usable().length, 4)
+    const later = traffic(10_000, 5, answer)
+    assert.deepStrictEqual(Object.keys(later).sort(), ["e0", "e1", "e2"])
   })
 
   describe("with p2c", () => {
@@ -317,11 +343,11 @@ describe("Balancer", () => {
     stubs[1]!.putAside(true)
     const { children, details } = balancer.snapshot()
     assert.deepStrictEqual(
-      children.map((c) => [c.details["failing"], c.details["penalised"]]),
+      children.map((c) => [c.details["ejected"], c.details["penalised"], c.details["rule"], c.details["value"]]),
       [
-        [true, false],
-        [false, true],
-        [false, false]
+        [true, false, "consecutive-failures", 5],
+        [false, true, undefined, undefined],
+        [false, false, undefined, undefined]
       ]
     )
     assert.strictEqual(details["panic"], true)

@@ -23,6 +23,7 @@ describe("the gauges of a cluster", () => {
         "hawser.cluster.waiting": 1,
         "hawser.cluster.in_flight": 4,
         "hawser.cluster.connections": 2,
+        "hawser.cluster.ejected": 0,
         "hawser.cluster.endpoints healthy": 2,
         "hawser.cluster.endpoints unhealthy": 0,
         "hawser.cluster.endpoints unknown": 0,

@@ -11,7 +11,7 @@ import { StubUpstream } from "../../support/core/StubUpstream.ts"
 const setup = (n: number, limit = Infinity, seed = 12_345) => {
   const time = { now: 0 }
   const stubs = Array.from({ length: n }, (_, i) => new StubUpstream(`e${i}`, time, limit))
-  const members = stubs.map((stub) => new Member(stub, endpoint(stub.name), () => {}))
+  const members = stubs.map((stub) => new Member(stub, endpoint(stub.name)))
   const picker = policy.picker(members, mulberry(seed))
   return { members, pick: (d = demand()) => picker(d, time.now), stubs, time }
 }

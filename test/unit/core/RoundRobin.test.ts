@@ -9,7 +9,7 @@ import { StubUpstream } from "../../support/core/StubUpstream.ts"
 const setup = (n: number, limit = Infinity, seed = 1) => {
   const time = { now: 0 }
   const stubs = Array.from({ length: n }, (_, i) => new StubUpstream(`e${i}`, time, limit))
-  const members = stubs.map((stub) => new Member(stub, endpoint(stub.name), () => {}))
+  const members = stubs.map((stub) => new Member(stub, endpoint(stub.name)))
   return { pick: policy.picker(members, mulberry(seed)), stubs }
 }
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Credentials, Keepalive, type Retry } from "@hawser/grpc"
-import { RoundRobin } from "@hawser/core"
+import { type Outlier, RoundRobin } from "@hawser/core"
 import * as GrpcConfig from "@hawser/grpc/GrpcConfig"
 import { Config, ConfigProvider, Effect, Layer } from "effect"
 import { inspect } from "node:util"
@@ -33,6 +33,7 @@ describe("GrpcConfig", () => {
         G_QUEUE_TIMEOUT: "1 second",
         G_SILENCE: "false",
         G_KEEPALIVE: "false",
+        G_OUTLIER: "0.25",
         G_BALANCER: "round_robin",
         G_SLOW_START: "30 seconds",
         G_DEADLINE: "2 seconds",
@@ -48,7 +49,8 @@ describe("GrpcConfig", () => {
       assert.strictEqual(options.credentials, Credentials.insecure)
       assert.strictEqual(options.balancer, RoundRobin.policy)
       assert.strictEqual((options.retry as Retry.RetryPolicy).maxAttempts, 5)
-      const { balancer: _b, credentials: _c, retry: _r, ...rest } = options
+      assert.strictEqual((options.outlier as Outlier.Outlier).maximumEjected, 0.25)
+      const { balancer: _b, credentials: _c, outlier: _o, retry: _r, ...rest } = options
       assert.deepStrictEqual(rest, {
         target: "greeter:50051",
         authority: "greeter",
@@ -118,6 +120,7 @@ describe("GrpcConfig", () => {
         G_CONNECTIONS_MAX: "four",
         G_QUEUE_MAX: "-1",
         G_SILENCE: "soon",
+        G_OUTLIER: "50",
         G_BALANCER: "random",
         G_DEADLINE: "never",
         G_KEEPALIVE: "1 minute",
@@ -134,6 +137,7 @@ describe("GrpcConfig", () => {
         "deadline",
         "keepalive",
         "maxSendBytes",
+        "outlier",
         "queue.max",
         "retry",
         "silence.atLeast",

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Backoff, PeakEwma, Resolver, RoundRobin } from "@hawser/core"
+import { Backoff, Outlier, PeakEwma, Resolver, RoundRobin } from "@hawser/core"
 import { type Channel, Credentials, Deadline, type GrpcOptions, Keepalive, Retry } from "@hawser/grpc"
 import { decode, decodeBare } from "@hawser/grpc/Options"
 import { Duration, Effect, Schedule } from "effect"
@@ -47,6 +47,7 @@ describe("defaults", () => {
         "queue",
         "silence",
         "keepalive",
+        "outlier",
         "balancer",
         "deadline",
         "retry",
@@ -80,6 +81,7 @@ describe("options", () => {
   it.effect("are taken as they are said", () =>
     Effect.gen(function* () {
       const retry = Retry.make({ maxAttempts: 2 })
+      const outlier = Outlier.make({ maximumEjected: 0.3 })
       const reconnect = Schedule.spaced("1 second")
       const keepalive = Keepalive.make({ time: "10 minutes" })
       const perCall = (self: Channel.Channel) => self
@@ -91,6 +93,7 @@ describe("options", () => {
         queue: { max: 0, timeout: Duration.seconds(1) },
         silence: { atLeast: 500 },
         keepalive,
+        outlier,
         balancer: RoundRobin.policy,
         deadline: "5 seconds",
         retry,
@@ -120,6 +123,7 @@ describe("options", () => {
       assert.strictEqual(decoded.keepalive, keepalive)
       assert.strictEqual(decoded.deadlineMillis, 5000)
       assert.strictEqual(decoded.retry, retry)
+      assert.strictEqual(decoded.outlier, outlier)
       assert.strictEqual(decoded.balancer, RoundRobin.policy)
       assert.strictEqual(decoded.reconnect, reconnect)
       assert.strictEqual(decoded.drainMillis, 0)
@@ -201,7 +205,15 @@ describe("options", () => {
 
   it.effect("take false and none for what can be left out", () =>
     Effect.gen(function* () {
-      const decoded = yield* decode({ target, silence: false, keepalive: false, retry: false, deadline: Deadline.none })
+      const decoded = yield* decode({
+        target,
+        silence: false,
+        keepalive: false,
+        outlier: false,
+        retry: false,
+        deadline: Deadline.none
+      })
+      assert.strictEqual(decoded.outlier, false)
       assert.strictEqual(decoded.silence, false)
       assert.strictEqual(decoded.keepalive, false)
       assert.strictEqual(decoded.retry, false)
@@ -230,6 +242,7 @@ describe("a value out of bounds", () => {
     ["queue.timeout", [0, NaN, "30s"], /a duration from 1 ms/],
     ["silence", [true, 200, "200 millis"], /^false \| { atLeast }$/],
     ["silence.atLeast", [0, 49, NaN, "200"], /a duration from 50 ms/],
+    ["outlier", [true, 0.5, {}, { maximumEjected: 0.5 }], /Outlier\.make/],
     ["balancer", ["round_robin", {}, { name: "x" }, () => {}], /a policy/],
     ["slowStart", [true, 5, "30 seconds"], /^false \| { window, aggression, minimum }$/],
     ["slowStart.window", [0, 999, NaN, "30", undefined], /a duration from 1000 ms|a value/],
