@@ -3,6 +3,7 @@
  *
  * The first release wins and every later one does nothing, so a release is safe in any callback.
  */
+import type { Demand } from "./Demand.ts"
 import type { Endpoint } from "./Endpoint.ts"
 import type { Outcome } from "./Outcome.ts"
 
@@ -29,6 +30,8 @@ export interface Lease<out C> {
   readonly id: string
   /** Monotonic milliseconds. */
   readonly startedAt: number
+  /** What was asked for, where the upstream keeps that. */
+  readonly demand?: Demand | undefined
   /** When it was released, in monotonic milliseconds, where the upstream keeps that; negative until then. */
   readonly releasedAt?: number | undefined
   /** Stamps the first response. Latency runs to here; without it, to `release`. Streams call it. */

@@ -156,7 +156,7 @@ export class Member<C, E> implements LeaseObserver {
       this.reportedAt = lease.startedAt + millis
     }
     this.learn(outcome, lease.startedAt, millis)
-    this.detector?.completed(this, outcome, lease.startedAt, millis)
+    this.detector?.completed(this, outcome, lease.startedAt, millis, lease.demand?.deadline)
   }
 
   /** A new connection is not as slow as the old one was, and what is ejected may show at once that it works. */

@@ -18,6 +18,11 @@ const inconclusiveMillis = 1_000
 /** After a stall of our own, calls that it may have made late are excused for so long at least. */
 const excusedMillis = 250
 
+/** What a call usually takes is averaged over about so many. */
+const usualCalls = 16
+/** A deadline that passed no sooner than so long before the call ended is what ended it. */
+const slackMillis = 2
+
 /** A member, as the detector sees it. */
 export interface Subject {
   readonly name: string
@@ -66,8 +71,8 @@ export class OutlierDetector {
     this.sweepAt = this.sweptAt + options.policy.intervalMillis
   }
 
-  /** A call has ended. */
-  completed(subject: Subject, outcome: Outcome, startedAt: number, millis: number): void {
+  /** A call has ended. `millis` is its latency; `deadline` is its own, as a monotonic time. */
+  completed(subject: Subject, outcome: Outcome, startedAt: number, millis: number, deadline = Infinity): void {
     const record = (subject.record ??= new OutlierRecord())
     this.counted = true
     const { verdict } = record
@@ -75,11 +80,12 @@ export class OutlierDetector {
       case "Success":
         record.successes++
         record.inARow = 0
+        record.usualMillis += (millis - record.usualMillis) / usualCalls
         if (this.options.policy.latency !== undefined) record.took(millis)
         if (verdict !== undefined && startedAt >= verdict.until) this.redeem(subject, record, verdict)
         return
       case "Failure":
-        if (this.excused(startedAt)) return
+        if (this.excused(startedAt) || hopeless(record, startedAt, millis, deadline)) return
         record.failures++
         record.inARow++
         this.failed(subject, record, startedAt)
@@ -318,5 +324,12 @@ export class OutlierDetector {
     return Math.min(consecutiveFailures.firstTrialMillis * 2 ** (n - 1), longest)
   }
 }
+
+/**
+ * Whether a call ran into its deadline because too little was left of it when it was sent, after a wait in the queue: then it
+ * says that there is too much to do, and nothing of the member. Else an overload of all would look like the death of all.
+ */
+const hopeless = (record: OutlierRecord, startedAt: number, millis: number, deadline: number): boolean =>
+  startedAt + millis >= deadline - slackMillis && deadline - startedAt < record.usualMillis
 
 const tally = (subject: Subject): Rules.Tally => subject.record?.last ?? nothing

@@ -62,6 +62,8 @@ export class OutlierRecord {
   failures = 0
   /** The bucket of the last interval. */
   last: Tally = nothing
+  /** What a call that succeeds takes, about. */
+  usualMillis = 0
   /** Failures in a row. */
   inARow = 0
   /** How often it was ejected of late: lengthens the next ejection. */

@@ -273,6 +273,23 @@ describe("a stall of our own", () => {
   })
 })
 
+describe("a call that was sent too late", () => {
+  it("to end in time says nothing of who was to answer it", () => {
+    const { detector, done, at, out, time } = outliers(row, 3)
+    time.now = 10_000
+    done(0, "Success", 100, 40)
+    // 30 ms were left, and 40 is what it takes.
+    for (let i = 0; i < 20; i++) detector.completed(at(0), "Failure", time.now, 30, time.now + 30)
+    assert.deepStrictEqual(out(), [])
+    // It failed at once, whatever was left.
+    for (let i = 0; i < 4; i++) detector.completed(at(0), "Failure", time.now, 1, time.now + 30)
+    assert.deepStrictEqual(out(), [])
+    // It had time enough.
+    detector.completed(at(0), "Failure", time.now, 50, time.now + 50)
+    assert.deepStrictEqual(out(), [0])
+  })
+})
+
 describe("success rate", () => {
   const rate = Outlier.make({ consecutiveFailures: false })
 
