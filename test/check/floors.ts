@@ -39,6 +39,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "Transport",
     "Deadline RetryGauge RetryPolicy HedgeDelay",
     "Keepalive RetryAttempt RetryPlan RetryTransparent ServiceConfigDuration",
+    "ServiceConfigOutlier",
     "HedgeRace RetryLoop ServiceConfigBalancing ServiceConfigSchema",
     "Orca",
     "AuthTokens BridgeCall CallMetrics Client Breaker Fallback Hedge RateLimit RequestId Resume Retry ServiceConfigDecode ServiceConfigDns WaitForReady",

@@ -138,7 +138,7 @@ export const withDefaults = (options: ReadOptions): Decoded => {
     keepalive: options.keepalive ?? Keepalive.make(),
     balancer: options.balancer ?? config?.balancing?.policy ?? PeakEwma.policy,
     slowStart: options.slowStart ?? false,
-    outlier: options.outlier,
+    outlier: options.outlier ?? config?.balancing?.outlier,
     deadlineMillis: deadline === none ? Infinity : Deadline.millisOf(deadline),
     retry: options.retry ?? Retry.make(),
     hedge: options.hedge ?? false,

@@ -2,6 +2,7 @@
  * The balancing of a service config: gRPC's names and settings as policies that there are here.
  */
 import { OptionsError, type OptionsIssue, show } from "@hawser/core/OptionsError"
+import type { Outlier } from "@hawser/core/Outlier"
 import * as LeastRequest from "@hawser/core/LeastRequest"
 import * as PeakEwma from "@hawser/core/PeakEwma"
 import * as PickFirst from "@hawser/core/PickFirst"
@@ -10,10 +11,13 @@ import * as RingHash from "@hawser/core/RingHash"
 import * as RoundRobin from "@hawser/core/RoundRobin"
 import * as WeightedRoundRobin from "@hawser/core/WeightedRoundRobin"
 import * as Duration from "./ServiceConfigDuration.ts"
+import * as Detection from "./ServiceConfigOutlier.ts"
 
 /** Which balancing policy was chosen, and which before it are not known here. */
 export interface Balancing {
   readonly policy: Policy
+  /** Who is left out for failing, where an `outlier_detection` stands around the policy. */
+  readonly outlier?: Outlier | false | undefined
   readonly skipped: ReadonlyArray<string>
 }
 
@@ -75,12 +79,12 @@ const known: ReadonlyMap<string, Known> = new Map([
 /** A policy with its default settings; `undefined` for a name that is not known. */
 export const named = (name: string): Policy | undefined => known.get(name)?.make({} as never)
 
-const at = "loadBalancingConfig"
 const isObject = (u: unknown): u is Settings => typeof u === "object" && u !== null && !Array.isArray(u)
 
 /** The first policy of the list that is known here. Those after it are for other clients (gRFC A24). */
 export const balancingOf = (
-  list: ReadonlyArray<unknown>
+  list: ReadonlyArray<unknown>,
+  at = "loadBalancingConfig"
 ): { readonly chosen?: Balancing; readonly issues: ReadonlyArray<OptionsIssue> } => {
   const skipped: Array<string> = []
   for (const [index, entry] of list.entries()) {
@@ -88,6 +92,7 @@ export const balancingOf = (
     const [[name, settings] = ["", undefined], ...more] = Object.entries(entry)
     // The schema says what is wrong with it.
     if (more.length > 0 || !isObject(settings)) return { issues: [] }
+    if (Detection.names.includes(name)) return detected(settings, `${at}[${index}].${name}`, skipped)
     const policy = known.get(name)
     if (policy === undefined) skipped.push(name)
     else {
@@ -96,8 +101,25 @@ export const balancingOf = (
     }
   }
   if (skipped.length === 0) return { issues: [] }
-  const rule = `${[...known.keys()].join(", ")} among the policies; names are in lower case`
+  const rule = `${[...known.keys(), ...Detection.names].join(", ")} among the policies; names are in lower case`
   return { issues: [{ path: at, rule, value: show(skipped) }] }
+}
+
+/** The policy that an outlier detection stands around, with the detection. */
+const detected = (
+  settings: Settings,
+  path: string,
+  skipped: ReadonlyArray<string>
+): { readonly chosen?: Balancing; readonly issues: ReadonlyArray<OptionsIssue> } => {
+  const found = Detection.detectionOf(settings, path)
+  if ("issues" in found) return found
+  const { chosen, issues } = balancingOf(found.child, found.childAt)
+  if (chosen === undefined) {
+    // What the schema says of policies it does not say of these.
+    const rule = 'policies such as { "round_robin": {} }'
+    return { issues: issues.length > 0 ? issues : [{ path: found.childAt, rule, value: show(found.child) }] }
+  }
+  return { chosen: { ...chosen, skipped: [...skipped, ...chosen.skipped], outlier: found.outlier }, issues: [] }
 }
 
 const make = (

@@ -92,8 +92,9 @@ const size = (bytes: number | undefined): string =>
 
 const balancing = (chosen: Balancing | undefined): string => {
   if (chosen === undefined) return "as the client says"
-  const { policy, skipped } = chosen
-  return skipped.length === 0 ? policy.name : `${policy.name}; not known here: ${skipped.join(", ")}`
+  const { outlier, policy, skipped } = chosen
+  const name = outlier === undefined || outlier === false ? policy.name : `${policy.name}, without outliers (gRFC A50)`
+  return skipped.length === 0 ? name : `${name}; not known here: ${skipped.join(", ")}`
 }
 
 const health = (check: Decode.Decoded["healthCheck"]): string => {

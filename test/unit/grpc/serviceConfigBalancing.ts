@@ -35,7 +35,65 @@ export const valid: ReadonlyArray<Valid> = [
     config: { loadBalancingConfig: [config, { round_robin: {} }] },
     is: ({ balancing }: Parameters<NonNullable<Valid["is"]>>[0]) => [balancing?.policy.name, balancing?.skipped],
     equals: [policy, []]
-  }))
+  })),
+  {
+    name: "outlier detection around a policy, in camel case",
+    source: "A50; service_config.proto, OutlierDetectionLoadBalancingConfig",
+    config: {
+      loadBalancingConfig: [
+        {
+          outlier_detection_experimental: {
+            interval: "5s",
+            baseEjectionTime: "1.5s",
+            maxEjectionPercent: 30,
+            successRateEjection: { stdevFactor: 1500, enforcementPercentage: 50 },
+            childPolicy: [{ grpclb: {} }, { round_robin: {} }]
+          }
+        }
+      ]
+    },
+    is: ({ balancing }) => {
+      const { outlier, policy, skipped } = balancing!
+      if (!outlier) return outlier
+      const { baseMillis, intervalMillis, maximumEjected, successRate } = outlier
+      return [
+        policy.name,
+        skipped,
+        [intervalMillis, baseMillis, maximumEjected],
+        [successRate?.stdevFactor, successRate?.enforcement],
+        outlier.failurePercentage,
+        outlier.a50
+      ]
+    },
+    equals: ["round_robin", ["grpclb"], [5_000, 1_500, 0.3], [1_500, 50], undefined, true]
+  },
+  {
+    name: "outlier detection in the spelling of protobuf",
+    source: "A50; protobuf's JSON takes both",
+    config: {
+      loadBalancingConfig: [
+        {
+          outlier_detection: {
+            max_ejection_time: "60s",
+            failure_percentage_ejection: { request_volume: 10 },
+            child_policy: [{ pick_first: {} }]
+          }
+        }
+      ]
+    },
+    is: ({ balancing }) => [
+      balancing?.policy.name,
+      balancing?.outlier && [balancing.outlier.maxMillis, balancing.outlier.failurePercentage?.requestVolume]
+    ],
+    equals: ["pick_first", [60_000, 10]]
+  },
+  {
+    name: "outlier detection without a rule, which detects nothing",
+    source: "A50",
+    config: { loadBalancingConfig: [{ outlier_detection: { childPolicy: [{ round_robin: {} }] } }] },
+    is: ({ balancing }) => [balancing?.policy.name, balancing?.outlier],
+    equals: ["round_robin", false]
+  }
 ]
 
 /** Not in order. */
@@ -44,6 +102,41 @@ export const invalid: ReadonlyArray<Invalid> = [
     name: "a setting that pick_first has not",
     config: { loadBalancingConfig: [{ grpclb: {} }, { pick_first: { shuffle: true } }, { round_robin: {} }] },
     issues: [["loadBalancingConfig[1].pick_first", "no settings but shuffleAddressList"]]
+  },
+  {
+    name: "what is wrong with an outlier detection",
+    config: {
+      loadBalancingConfig: [
+        {
+          outlier_detection_experimental: {
+            interval: 10,
+            max_ejection_percent: 101,
+            success_rate_ejection: { minimum_hosts: -1, margin: 3 },
+            failurePercentageEjection: { threshold: 101 },
+            childPolicy: [{ round_robin: {} }]
+          }
+        }
+      ]
+    },
+    issues: [
+      ["loadBalancingConfig[0].outlier_detection_experimental.interval", '"10s" for seconds'],
+      ["loadBalancingConfig[0].outlier_detection_experimental.success_rate_ejection.margin", "one of stdevFactor"],
+      ["loadBalancingConfig[0].outlier_detection_experimental.failurePercentageEjection.threshold", "0 to 100"],
+      ["loadBalancingConfig[0].outlier_detection_experimental.max_ejection_percent", "0 to 100"],
+      ["loadBalancingConfig[0].outlier_detection_experimental.success_rate_ejection.minimum_hosts", "from 0"]
+    ]
+  },
+  {
+    name: "an outlier detection around nothing",
+    config: { loadBalancingConfig: [{ outlier_detection: { successRateEjection: {} } }] },
+    issues: [["loadBalancingConfig[0].outlier_detection.childPolicy", "a policy to stand around"]]
+  },
+  {
+    name: "an outlier detection around a policy with a wrong setting",
+    config: {
+      loadBalancingConfig: [{ outlier_detection: { childPolicy: [{ least_request: { choiceCount: 1 } }] } }]
+    },
+    issues: [["loadBalancingConfig[0].outlier_detection.childPolicy[0].least_request.choiceCount", "from 2 on"]]
   },
   {
     name: "a shuffle that is no flag",
