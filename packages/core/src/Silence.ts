@@ -246,8 +246,8 @@ export class Silence<C, E> {
     if (suspicion.ejectedAt !== undefined) return
     const { pool } = suspicion
     const { balancer } = this.options
-    if (balancer.usable().length > 0)
-      for (const s of silent) s.current!.giveUp((lease) => this.inTime(lease, now, true))
+    const elsewhere = balancer.usable().length > 0
+    if (elsewhere) for (const s of silent) s.current!.giveUp((lease) => this.inTime(lease, now, true))
     if (!balancer.ejection.may(pool)) return
     suspicion.ejectedAt = now
     balancer.ejection.add(pool, "silence")
