@@ -10,7 +10,7 @@ import type { Ejection } from "./Ejection.ts"
 import type { EjectionRule, Event } from "./Event.ts"
 import type { Outcome } from "./Outcome.ts"
 import type { Outlier } from "./Outlier.ts"
-import { nothing, OutlierRecord, type Verdict } from "./OutlierRecord.ts"
+import { hopeless, nothing, OutlierRecord, type Verdict } from "./OutlierRecord.ts"
 import * as Rules from "./OutlierRules.ts"
 
 /** After a trial that said nothing the next one waits for so long. */
@@ -20,8 +20,6 @@ const excusedMillis = 250
 
 /** What a call usually takes is averaged over about so many. */
 const usualCalls = 16
-/** A deadline that passed no sooner than so long before the call ended is what ended it. */
-const slackMillis = 2
 
 /** A member, as the detector sees it. */
 export interface Subject {
@@ -324,12 +322,5 @@ export class OutlierDetector {
     return Math.min(consecutiveFailures.firstTrialMillis * 2 ** (n - 1), longest)
   }
 }
-
-/**
- * Whether a call ran into its deadline because too little was left of it when it was sent, after a wait in the queue: then it
- * says that there is too much to do, and nothing of the member. Else an overload of all would look like the death of all.
- */
-const hopeless = (record: OutlierRecord, startedAt: number, millis: number, deadline: number): boolean =>
-  startedAt + millis >= deadline - slackMillis && deadline - startedAt < record.usualMillis
 
 const tally = (subject: Subject): Rules.Tally => subject.record?.last ?? nothing

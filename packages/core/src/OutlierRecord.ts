@@ -108,6 +108,16 @@ export class OutlierRecord {
   }
 }
 
+/** A deadline that passed no sooner than so long before the call ended is what ended it. */
+const slackMillis = 2
+
+/**
+ * Whether a call ran into its deadline because too little was left of it when it was sent, after a wait in the queue: then it
+ * says that there is too much to do, and nothing of the member. Else an overload of all would look like the death of all.
+ */
+export const hopeless = (record: OutlierRecord, startedAt: number, millis: number, deadline: number): boolean =>
+  startedAt + millis >= deadline - slackMillis && deadline - startedAt < record.usualMillis
+
 /** What a snapshot shows of it: who is out, why, since when, and when it is tried. */
 export const details = (
   record: OutlierRecord | undefined,
