@@ -61,7 +61,7 @@ describe("a call that ran out of time while this process did not run", () => {
         const cluster = yield* Grpc.GrpcCluster
         const { root } = yield* cluster.snapshot
         assert.deepStrictEqual(
-          root.children.map(({ details }) => details["failing"]),
+          root.children.map(({ details }) => details["ejected"]),
           [false, false]
         )
         const answer = yield* Effect.forkChild(say(clock, "ada", 1_000))
