@@ -78,7 +78,7 @@ export class OutlierDetector {
       case "Success":
         record.successes++
         record.inARow = 0
-        record.usualMillis += (millis - record.usualMillis) / usualCalls
+        record.usualMillis += record.usualMillis === 0 ? millis : (millis - record.usualMillis) / usualCalls
         if (this.options.policy.latency !== undefined) record.took(millis)
         if (verdict !== undefined && startedAt >= verdict.until) this.redeem(subject, record, verdict)
         return
