@@ -51,9 +51,10 @@ export const policy: Policy = {
     const weights = new Weights(n, ofMembers(members))
     return (demand, now) => {
       weights.refresh(now)
-      let i = 0
-      let j = 0
-      if (weights.even) {
+      const { even, values } = weights
+      let i: number
+      let j: number
+      if (even) {
         i = Math.floor(random() * n)
         j = Math.floor(random() * (n - 1))
         if (j >= i) j++
@@ -62,10 +63,11 @@ export const policy: Policy = {
         i = weights.draw(random)
         j = weights.draw(random)
       }
-      const { values } = weights
       const a = members[i]!
       const b = members[j]!
-      let chosen = a.cost(now, values[i]!) <= b.cost(now, values[j]!) ? a : b
+      // Where weights are even they need not be fetched.
+      const dearer = even ? a.cost(now) > b.cost(now) : a.cost(now, values[i]!) > b.cost(now, values[j]!)
+      let chosen = dearer ? b : a
       if (demand.avoid !== undefined) chosen = cheapestOutside(members, demand.avoid, (m) => m.cost(now)) ?? chosen
       const out = chosen.lease(demand, now)
       return out._tag === "Lease" ? out : firstWithRoom(members, i, demand, now)
