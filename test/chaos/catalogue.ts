@@ -23,6 +23,8 @@ import { F22 } from "./scenarios/F22.ts"
 import { F23 } from "./scenarios/F23.ts"
 import { F24 } from "./scenarios/F24.ts"
 import { F27 } from "./scenarios/F27.ts"
+import { F28 } from "./scenarios/F28.ts"
+import { F29 } from "./scenarios/F29.ts"
 import { F38 } from "./scenarios/F38.ts"
 import { frozenEwma, frozenEwmaSlow, frozenOff, frozenRoundRobin } from "./scenarios/frozen.ts"
 import { l4 } from "./scenarios/l4.ts"
@@ -53,6 +55,8 @@ export const groups: ReadonlyArray<ReadonlyArray<Scenario>> = [
   [F23],
   [F24],
   [F27],
+  [F28],
+  [F29],
   [F38],
   [nft, nftOff],
   [nginx],

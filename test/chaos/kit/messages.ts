@@ -1,6 +1,7 @@
 /** What the conductor and its child processes say to each other. */
 import type { Event } from "@hawser/core/Event"
 import type { ClusterSnapshot } from "@hawser/core/Cluster"
+import type { OutlierOptions } from "@hawser/core/Outlier"
 import type { ProxyFaults } from "../../support/grpc/TcpProxy.ts"
 
 /** Milliseconds since 1970 with fractions: the same clock in all processes of one machine. */
@@ -81,7 +82,7 @@ export interface ClientConfig {
   /** Turned into the values that `Grpc.layer` takes. */
   readonly health?: { readonly watch: string } | undefined
   readonly keepalive?: { readonly time: number; readonly timeout: number } | undefined
-  readonly outlier?: Readonly<Record<string, unknown>> | undefined
+  readonly outlier?: OutlierOptions | undefined
   readonly tls?: boolean | undefined
   /** A word that must not be in anything that the client shows. */
   readonly canary: string

@@ -1,0 +1,42 @@
+import { Effect } from "effect"
+import * as Clients from "../kit/clients.ts"
+import { type Scenario, verdict } from "../kit/scenario.ts"
+import * as Servers from "../kit/servers.ts"
+
+const unavailable = 14
+
+export const F28: Scenario = {
+  id: "F-28",
+  title: "one of three flaps: for a second it answers, for a second it fails each call",
+  expect: "at most 1 % of the idempotent calls fail, and it is ejected for longer each time",
+  play: (stage) =>
+    Effect.gen(function* () {
+      const servers = yield* Servers.startMany(3)
+      const client = yield* Clients.start(stage, { target: Servers.targetOf(servers) })
+      yield* client.ready(3)
+      yield* client.load({ rps: 300 })
+      yield* Effect.sleep("2 seconds")
+      const since = yield* Clients.now
+      const flaps = Math.max(4, Math.round(8 * stage.scale))
+      for (let i = 0; i < flaps; i++) {
+        yield* servers[0]!.set({ failCode: unavailable })
+        yield* Effect.sleep("1 second")
+        yield* servers[0]!.set({ failCode: 0 })
+        yield* Effect.sleep("1 second")
+      }
+      const ledger = yield* client.finish()
+      const ejections = client.events.flatMap(({ at, event }) =>
+        event._tag === "Ejected" ? [{ at: at - since, rule: event.rule, millis: event.millis }] : []
+      )
+      const times = ejections.map(({ millis }) => millis ?? 0)
+      return verdict(
+        ledger,
+        ledger.calls / 100,
+        [
+          { what: "ejections", value: ejections.length, least: 2, most: flaps },
+          { what: "longest ejection, of the first", value: Math.max(...times) / (times[0] ?? 1), least: 2 }
+        ],
+        { ejections }
+      )
+    })
+}
