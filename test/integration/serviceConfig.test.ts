@@ -3,6 +3,7 @@
  * J1 to J5 and J15 are in `a6Retry.test.ts` and `a6Hedging.test.ts`, here and in `test/unit/grpc`.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { Dns } from "@hawser/grpc"
 import type { GrpcOptions } from "@hawser/grpc/GrpcOptions"
 import { decode } from "@hawser/grpc/Options"
 import * as ServiceConfig from "@hawser/grpc/ServiceConfig"
@@ -165,14 +166,14 @@ describe("a service config on the wire", () => {
         (server) => Effect.sync(() => server.close())
       )
       const { port } = socket.address() as AddressInfo
-      const lookup: ServiceConfig.TxtLookup = (name) =>
+      const texts: Dns.DnsService["texts"] = (name) =>
         Effect.promise(() => {
           const resolver = new Resolver()
           resolver.setServers([`127.0.0.1:${port}`])
           return resolver.resolveTxt(name).then((records) => records.map((texts) => texts.join("")))
         })
       const config = yield* ServiceConfig.fromDns("greeter.internal").pipe(
-        Effect.provideService(ServiceConfig.TxtRecords, lookup)
+        Effect.provideService(Dns.DnsService, { ...Dns.hosts({}), texts })
       )
       assert.deepStrictEqual(names, ["_grpc_config.greeter.internal"])
       assert.strictEqual(config?.forMethod("/demo.Greeter/SayHello").timeoutMillis, 3_000)

@@ -62,8 +62,8 @@ export const DnsService: Context.Reference<Service> = Context.Reference<Service>
 })
 
 /**
- * Records that never change, for tests: a text is an address, everything else the record of a service. Names that are not
- * listed do not exist. Read anew for each question, so that a test may change it.
+ * A table of records, for tests: a text is an address, everything else the record of a service; `texts` are TXT records.
+ * Names that are not listed do not exist. Read anew for each question, so that a test may change it.
  *
  * ```ts import.meta.vitest
  * import { Effect } from "effect"
@@ -75,7 +75,10 @@ export const DnsService: Context.Reference<Service> = Context.Reference<Service>
  * Effect.runSync(Effect.flip(dns.lookup("nobody", 0))).message // => "Resolution nobody: no such name"
  * ```
  */
-export const hosts = (records: Readonly<Record<string, ReadonlyArray<string | ServiceRecord>>>): Service => {
+export const hosts = (
+  records: Readonly<Record<string, ReadonlyArray<string | ServiceRecord>>>,
+  texts: Readonly<Record<string, ReadonlyArray<string>>> = {}
+): Service => {
   const find = (name: string) =>
     Effect.suspend(() =>
       Object.hasOwn(records, name)
@@ -93,7 +96,7 @@ export const hosts = (records: Readonly<Record<string, ReadonlyArray<string | Se
     addresses: (name, family) =>
       Effect.map(lookup(name, family), (all) => all.map((address) => ({ address, ttlSeconds: undefined }))),
     services: (name) => Effect.map(find(name), (all) => all.filter((one) => typeof one !== "string")),
-    texts: () => Effect.succeed([])
+    texts: (name) => Effect.sync(() => (Object.hasOwn(texts, name) ? texts[name]! : []))
   }
 }
 

@@ -1,14 +1,11 @@
 /**
- * Host names to addresses, once per dial.
- *
- * `getaddrinfo` is asked, so `/etc/hosts` is honoured. It can't be cancelled and has no timeout of its own: we stop
- * listening after five seconds, and the answer, should it come, is dropped.
+ * Host names to addresses, once per dial: for proxies, and for endpoints of a resolver that names hosts.
  */
 import { ConnectError } from "@hawser/core/ConnectError"
 import type { Endpoint } from "@hawser/core/Endpoint"
 import * as Effect from "effect/Effect"
-import * as dns from "node:dns"
 import { isIP } from "node:net"
+import { DnsService } from "./Dns.ts"
 
 /** Finagle's default. */
 const timeoutMillis = 5_000
@@ -36,17 +33,17 @@ export const lookup = (address: string): Effect.Effect<ReadonlyArray<string>, Co
   if (isIP(host) !== 0) return Effect.succeed([address])
   const failed = (cause: unknown) =>
     new ConnectError({ reason: { _tag: "Resolution", target: host }, endpoint: address, cause })
-  return Effect.callback<ReadonlyArray<string>, ConnectError>((resume) => {
-    dns.lookup(host, { all: true, order: "verbatim" }, (error, found) => {
-      if (error !== null) resume(Effect.fail(failed(error)))
-      else if (found.length === 0) resume(Effect.fail(failed(new Error("no addresses"))))
-      else resume(Effect.succeed(found.slice(0, maxAddresses).map((a) => format(a.address, port))))
-    })
-  }).pipe(
+  return Effect.flatMap(DnsService, (dns) => dns.lookup(host, 0)).pipe(
     Effect.timeoutOrElse({
       duration: timeoutMillis,
       orElse: () => Effect.fail(failed(new Error(`no answer within ${timeoutMillis} ms`)))
-    })
+    }),
+    Effect.mapError(({ cause }) => failed(cause)),
+    Effect.flatMap((found) =>
+      found.length === 0
+        ? Effect.fail(failed(new Error("no addresses")))
+        : Effect.succeed(found.slice(0, maxAddresses).map((ip) => format(ip, port)))
+    )
   )
 }
 

@@ -11,7 +11,6 @@ import type { ConnectError } from "@hawser/core/ConnectError"
 import { OptionsError } from "@hawser/core/OptionsError"
 import type { OptionsIssue } from "@hawser/core/OptionsError"
 import type { RetryThrottleOptions } from "@hawser/core/RetryThrottle"
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { hasProperty } from "effect/Predicate"
@@ -29,7 +28,6 @@ import * as Middleware from "./ServiceConfigMiddleware.ts"
 
 export type { Balancing, HedgingPolicy, MethodConfig, RetryPolicy }
 export type { Explanation } from "./ServiceConfigExplain.ts"
-export type { TxtLookup } from "./ServiceConfigDns.ts"
 
 const TypeId = "~hawser/ServiceConfig"
 
@@ -144,42 +142,24 @@ export const fromFile = (path: string): Effect.Effect<ServiceConfig, OptionsErro
   Effect.flatMap(File.read(path), fromJson)
 
 /**
- * How `fromDns` looks TXT records up: the name goes in, the texts of its records come out, none where there are none.
- *
- * **Details**: the default asks the name servers of this machine (c-ares).
- *
- * ```ts import.meta.vitest
- * import { Effect } from "effect"
- * import * as ServiceConfig from "@hawser/grpc/ServiceConfig"
- *
- * const asked: Array<string> = []
- * const lookup: ServiceConfig.TxtLookup = (name) => Effect.sync(() => (asked.push(name), []))
- * const program = ServiceConfig.fromDns("greeter.internal")
- * Effect.runSync(Effect.provideService(program, ServiceConfig.TxtRecords, lookup)) // => undefined
- * asked // => ["_grpc_config.greeter.internal"]
- * ```
- */
-export const TxtRecords: Context.Reference<Dns.TxtLookup> = Dns.TxtRecords
-
-/**
  * The service config that a host publishes in DNS (gRFC A2); `undefined` where it publishes none, or none for this client.
  *
  * **Details**: asks once, for five seconds at most, for the TXT records of `_grpc_config.HOST`. Of the choices in a record
  * the first wins that is for this client: by `clientHostname`, `clientLanguage` (`"node"`) and `percentage`, for which each
  * choice draws anew. Only the one that wins is decoded (gRFC A21); all must have the form of choices. Nothing is looked up
- * for IP addresses and `localhost` (gRFC A10). It fails with a `ConnectError` where there was no answer.
+ * for IP addresses and `localhost` (gRFC A10). It fails with a `ConnectError` where there was no answer. `Dns.DnsService` is who is asked.
  *
  * **Gotchas**: whoever may change those records may change the timeouts and retries of this client.
  *
  * ```ts import.meta.vitest
  * import { Effect } from "effect"
+ * import { Dns } from "@hawser/grpc"
  * import * as ServiceConfig from "@hawser/grpc/ServiceConfig"
  *
  * const record = 'grpc_config=[{"clientLanguage":["go"],"serviceConfig":{}},' +
  *   '{"serviceConfig":{"methodConfig":[{"name":[{}],"timeout":"2s"}]}}]'
- * const program = ServiceConfig.fromDns("greeter").pipe(
- *   Effect.provideService(ServiceConfig.TxtRecords, () => Effect.succeed(["v=spf1 -all", record]))
- * )
+ * const records = Dns.hosts({}, { "_grpc_config.greeter": ["v=spf1 -all", record] })
+ * const program = Effect.provideService(ServiceConfig.fromDns("greeter"), Dns.DnsService, records)
  * const config = Effect.runSync(program)
  * config?.forMethod("/demo.Greeter/SayHello").timeoutMillis // => 2_000
  * ```

@@ -5,48 +5,20 @@
 import { ConnectError } from "@hawser/core/ConnectError"
 import type { OptionsIssue } from "@hawser/core/OptionsError"
 import { OptionsError, show } from "@hawser/core/OptionsError"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
-import * as dns from "node:dns/promises"
 import { isIP } from "node:net"
 import { hostname } from "node:os"
+import { DnsService } from "./Dns.ts"
 import * as Json from "./ServiceConfigJson.ts"
 import * as Schema from "./ServiceConfigSchema.ts"
 
-/** The TXT records of a name, the texts of each put together; none where there are none. */
-export interface TxtLookup {
-  (name: string): Effect.Effect<ReadonlyArray<string>, ConnectError>
-}
-
 /** As long as Finagle and Envoy wait. */
 const timeoutMillis = 5_000
-const absent: ReadonlySet<unknown> = new Set(["ENODATA", "ENOTFOUND"])
 
 const unresolved = (target: string, cause: unknown) =>
   new ConnectError({ reason: { _tag: "Resolution", target }, cause })
-
-const resolve: TxtLookup = (name) =>
-  Effect.callback<ReadonlyArray<string>, ConnectError>((resume) => {
-    const resolver = new dns.Resolver()
-    resolver.resolveTxt(name).then(
-      (records) => resume(Effect.succeed(records.map((texts) => texts.join("")))),
-      (cause: unknown) => {
-        const none = absent.has((cause as { code?: unknown }).code)
-        resume(none ? Effect.succeed([]) : Effect.fail(unresolved(name, cause)))
-      }
-    )
-    return Effect.sync(() => resolver.cancel())
-  })
-
-/** How TXT records are looked up. */
-export const TxtRecords: Context.Reference<TxtLookup> = Context.Reference<TxtLookup>(
-  "hawser/ServiceConfig/TxtRecords",
-  {
-    defaultValue: () => resolve
-  }
-)
 
 const prefix = "grpc_config="
 /** What grpc-js answers to. */
@@ -63,8 +35,8 @@ export const choose = (
     // gRFC A10: nobody publishes anything for them.
     if (isIP(host) !== 0 || host === "localhost") return undefined
     const name = `_grpc_config.${host}`
-    const lookup = yield* TxtRecords
-    const records = yield* Effect.timeoutOrElse(lookup(name), {
+    const { texts } = yield* DnsService
+    const records = yield* Effect.timeoutOrElse(texts(name, undefined), {
       duration: timeoutMillis,
       orElse: () => Effect.fail(unresolved(name, new Error(`no answer within ${timeoutMillis} ms`)))
     })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
 import { ConnectError, OptionsError, RetryThrottle } from "@hawser/core"
-import { Hedge, Retry } from "@hawser/grpc"
+import { Dns, Hedge, Retry } from "@hawser/grpc"
 import * as ServiceConfig from "@hawser/grpc/ServiceConfig"
 import { Deferred, Effect, Fiber, Random } from "effect"
 import { TestClock } from "effect/testing"
@@ -208,6 +208,7 @@ describe("a service config in a file", () => {
 })
 
 describe("a service config in DNS", () => {
+  const answering = (texts: Dns.DnsService["texts"]): Dns.DnsService => ({ ...Dns.hosts({}), texts })
   const config = (seconds: number) => ({ methodConfig: [{ name: [{}], timeout: `${seconds}s` }] })
   const choice = (seconds: number, criteria: object = {}) => ({ ...criteria, serviceConfig: config(seconds) })
   const record = (...choices: ReadonlyArray<unknown>) => `grpc_config=${JSON.stringify(choices)}`
@@ -215,7 +216,10 @@ describe("a service config in DNS", () => {
   /** The timeout that is chosen, in seconds. */
   const chosen = (...records: ReadonlyArray<string>) =>
     ServiceConfig.fromDns("greeter", { hostname: "ada-1" }).pipe(
-      Effect.provideService(ServiceConfig.TxtRecords, () => Effect.succeed(records)),
+      Effect.provideService(
+        Dns.DnsService,
+        answering(() => Effect.succeed(records))
+      ),
       Effect.map((found) => (found?.forMethod(path).timeoutMillis ?? 0) / 1000)
     )
 
@@ -245,8 +249,10 @@ describe("a service config in DNS", () => {
   it.effect("asks for the name of this machine where none is said", () =>
     Effect.gen(function* () {
       const own = record(choice(1, { clientHostname: [hostname()] }), choice(2))
-      const found = yield* Effect.provideService(ServiceConfig.fromDns("greeter"), ServiceConfig.TxtRecords, () =>
-        Effect.succeed([own])
+      const found = yield* Effect.provideService(
+        ServiceConfig.fromDns("greeter"),
+        Dns.DnsService,
+        answering(() => Effect.succeed([own]))
       )
       assert.strictEqual(found?.forMethod(path).timeoutMillis, 1_000)
     })
@@ -323,8 +329,10 @@ describe("a service config in DNS", () => {
     Effect.gen(function* () {
       const asked: Array<string> = []
       const ask = (host: string) =>
-        Effect.provideService(ServiceConfig.fromDns(host), ServiceConfig.TxtRecords, (name) =>
-          Effect.sync(() => (asked.push(name), []))
+        Effect.provideService(
+          ServiceConfig.fromDns(host),
+          Dns.DnsService,
+          answering((name) => Effect.sync(() => (asked.push(name), [])))
         )
       for (const host of ["greeter.internal", "10.0.0.1", "::1", "localhost"]) yield* ask(host)
       assert.deepStrictEqual(asked, ["_grpc_config.greeter.internal"])
@@ -337,8 +345,8 @@ describe("a service config in DNS", () => {
   it.effect("fails with the error of the lookup, and after five seconds", () =>
     Effect.gen(function* () {
       const lost = new ConnectError.ConnectError({ reason: { _tag: "Resolution", target: "greeter" } })
-      const ask = (lookup: ServiceConfig.TxtLookup) =>
-        Effect.flip(Effect.provideService(ServiceConfig.fromDns("greeter"), ServiceConfig.TxtRecords, lookup))
+      const ask = (texts: Dns.DnsService["texts"]) =>
+        Effect.flip(Effect.provideService(ServiceConfig.fromDns("greeter"), Dns.DnsService, answering(texts)))
       assert.strictEqual(yield* ask(() => Effect.fail(lost)), lost)
       const cancelled = yield* Deferred.make<void>()
       const fiber = yield* Effect.forkChild(
