@@ -108,7 +108,8 @@ export const isGrpc = (metadata: Metadata | undefined): boolean => {
 // Texts of grpc-js 1.14, for statuses that it makes itself.
 const transportMade =
   /^(?:Received RST_STREAM with code |Bandwidth exhausted or memory limit exceeded$|Call cancelled$|Connection dropped$)/
-const ourDeadline = /^Deadline exceeded(?: after |$)/
+// Its own server says the same, without "after".
+const ourDeadline = /^Deadline exceeded after /
 const sentTooLarge = /^Attempted to send message with a size larger than /
 const receivedTooLarge = /^Received message (?:larger than max|that decompresses to a size larger than) /
 const httpStatus = /^Received HTTP status code /

@@ -58,7 +58,9 @@ export class ClientStream implements Wire {
     if (deadline === Infinity) return
     // Whole milliseconds, as grpc-js counts them.
     const wait = Math.max(0, Math.ceil(deadline - owner.timers.now()))
-    this.cancelTimer = owner.timers.after(wait, () => this.abort(4, "Deadline exceeded"))
+    this.cancelTimer = owner.timers.after(wait, () =>
+      this.abort(4, `Deadline exceeded after ${(wait / 1000).toFixed(3)}s`)
+    )
   }
 
   /** It has got its number: the peer hears of it. */

@@ -61,6 +61,10 @@ export class VirtualConnection implements Session<Connection>, Connection, Strea
   heardAt(): number {
     return this.lastHeard
   }
+  /** Whether it was greeted and has not ended. For tests. */
+  get isOpen(): boolean {
+    return Deferred.isDoneUnsafe(this.greeted) && !this.over
+  }
   /** Whether somebody listens. For tests. */
   get listened(): boolean {
     return this.listener !== undefined

@@ -15,6 +15,7 @@ import type { GrpcCluster } from "@hawser/grpc/Grpc"
 import type { RpcError } from "@hawser/grpc/RpcError"
 import type { World } from "@hawser/testing/Simulation"
 import type { Ledger } from "./ledger.ts"
+import { key } from "./phases.ts"
 import type { BorrowStep, CallStep } from "./script.ts"
 import type { definition, Told } from "./service.ts"
 import { settled } from "./settled.ts"
@@ -29,7 +30,7 @@ const limit = (id: number, millis: number): CallOptions["timeout"] =>
 /** Makes a call, as its step says. */
 export const asked = (step: CallStep, client: TestClient): Effect.Effect<ReadonlyArray<Told>, RpcError> => {
   const { id, idempotent, kind, leave, messages, millis, priority, timeout, waitForReady } = step
-  const options: CallOptions = { priority, waitForReady, timeout: limit(id, timeout) }
+  const options: CallOptions = { priority, waitForReady, timeout: limit(id, timeout), metadata: { [key]: String(id) } }
   const ask = { id, millis, messages }
   const asks = Stream.range(1, messages).pipe(
     Stream.mapEffect((nth) => Effect.as(Effect.sleep(millis / 8), { id, millis, messages: nth }))

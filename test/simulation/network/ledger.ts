@@ -7,6 +7,7 @@ import * as Channel from "@hawser/grpc/Channel"
 import type { RpcError } from "@hawser/grpc/RpcError"
 import type { Felt } from "@hawser/testing/Host"
 import type { World } from "@hawser/testing/Simulation"
+import { Phases } from "./phases.ts"
 
 /** What a fault is counted as. */
 export type Counted = Exclude<Felt, "bandwidth" | "resolution"> | "interrupt" | "deadline" | "scope closed"
@@ -30,6 +31,8 @@ export class Ledger {
   )
   /** How often a handler began on a call. */
   readonly began = new Map<number, number>()
+  /** What was seen of the attempts of calls. */
+  readonly phases = new Phases()
   private readonly world: World
   private readonly problems: Set<string>
   /** What was felt of a host since its latest fault began. */

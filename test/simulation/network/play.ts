@@ -5,6 +5,7 @@ import * as Exit from "effect/Exit"
 import { World } from "@hawser/testing/Simulation"
 import { QueueWatch, watch as watchQueue } from "../../support/core/QueueWatch.ts"
 import { type Counted, Ledger } from "./ledger.ts"
+import { Phases } from "./phases.ts"
 import { scenario } from "./scenario.ts"
 import type { Script } from "./script.ts"
 import { describe } from "./settled.ts"
@@ -33,7 +34,7 @@ export const play = async (script: Script, trace?: (line: string) => void): Prom
   world.trace = trace
   const queue = new QueueWatch(problems, () => world.clock.now, settings.maxWait)
   const ledger = new Ledger(world, problems)
-  const restore = [Watch.install(watch), watchQueue(queue)]
+  const restore = [Watch.install(watch), watchQueue(queue), Phases.install(ledger.phases)]
   try {
     const result = await world.run(scenario(script, world, watch, queue, ledger))
     if (Exit.isFailure(result.exit)) problems.add(`did not end: ${describe(result.exit)}`)

@@ -77,7 +77,9 @@ export const scenario = (script: Script, world: World, watch: Watch, queue: Queu
       watch.idle(world.clock.now)
       if (open > watch.lives().length + watch.dialling()) ledger.problem("I-3 a connection without an owner")
     }
+    ledger.phases.lends = () => net.connections.some((connection) => connection.isOpen) && watch.lends()
     queue.onRefused = (borrow, error) => {
+      ledger.phases.refused(borrow)
       const { _tag } = (error as ConnectError).reason
       const ours = _tag === "Saturated" || (_tag === "Closed" && over)
       if (!ours && !borrow.waitForReady && !watch.failing) ledger.problem(`I-9 fails (${_tag}) although there is hope`)

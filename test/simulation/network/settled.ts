@@ -67,6 +67,8 @@ export const settled = (
   ledger.count(_tag)
   world.note(`${_tag} ${id}`)
   if (_tag === "DeadlineExceeded") ledger.suffered("deadline")
+  const wrong = ledger.phases.problem(id, error)
+  if (wrong !== undefined) ledger.problem(`I-9 ${where} says ${wrong}`)
   if (error.waitedMillis > elapsed + 1) ledger.problem(`I-9 ${where} waited longer than it took`)
   if (error.progress === "NotSent" && begun > 0 && error.attempts <= 1) {
     ledger.problem(`${where} was not sent, they say, but a handler began`)

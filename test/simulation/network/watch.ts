@@ -148,6 +148,16 @@ export class Watch {
     return false
   }
 
+  /** Whether a connection is there that calls may have, whether or not it has a stream left. */
+  lends(): boolean {
+    return this.members.some((member) => {
+      const lives = (member.upstream as unknown as Pool<Connection>).connections().filter((live) => live.lending)
+      // Those that are put aside are lent only where there are no others.
+      const silent = lives.every((live) => live.quarantinedAt !== undefined)
+      return lives.some((live) => silent || live.quarantinedAt === undefined)
+    })
+  }
+
   /** Whether somebody might be told to wait, or be told why not: `Failing` only where every endpoint fails. */
   get failing(): boolean {
     return this.pools.every((pool) => pool.connectivity() === "TransientFailure")

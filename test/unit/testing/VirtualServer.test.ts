@@ -187,7 +187,11 @@ describe("VirtualServer", () => {
       // Nothing that the client says from now on arrives.
       host.silence("toServer")
       yield* TestClock.adjust(500)
-      assert.deepStrictEqual(yield* Fiber.join(call), ["DeadlineExceeded", "Deadline exceeded", "MaybeProcessed"])
+      assert.deepStrictEqual(yield* Fiber.join(call), [
+        "DeadlineExceeded",
+        "Deadline exceeded after 0.050s",
+        "MaybeProcessed"
+      ])
       assert.deepStrictEqual([seen.inFlight, ended], [0, ["interrupted after 1000"]])
       assert.isFalse(manners.mute)
     }).pipe(

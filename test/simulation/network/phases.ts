@@ -1,0 +1,98 @@
+/**
+ * Which phase is right for a call whose time was up, by what the network and the queue saw of its last attempt.
+ *
+ * | when the time was up | phase | by | progress |
+ * |---|---|---|---|
+ * | it had no connection, and none was open that lends | Connecting | Us | NotSent |
+ * | it had no connection, and those that lend had no stream left; none at all where the peer wants no calls | Queued | Us | NotSent |
+ * | it had a connection, and no headers had come: on the wire, or held back by the peer's limit | Sent | Us | MaybeProcessed |
+ * | headers had come | Receiving | Us | Answered |
+ * | the server said so itself, in a status alone | Sent | Server | Answered |
+ * | the server said so itself, after its headers | Receiving | Server | Answered |
+ */
+import type { Borrow } from "@hawser/core/Borrow"
+import type { StartOptions } from "@hawser/grpc/Connection"
+import type { RpcError } from "@hawser/grpc/RpcError"
+import { ClientStream } from "@hawser/testing/ClientStream"
+import { VirtualConnection } from "@hawser/testing/VirtualConnection"
+
+/** The key of the metadata that tells calls apart. */
+export const key = "x-call"
+
+/** What was seen of one attempt. */
+interface Seen {
+  /** It was handed to a connection. */
+  started: boolean
+  /** Headers have arrived. */
+  headers: boolean
+  /** The status that has arrived. */
+  status: number | undefined
+  /** When the queue turned it away: whether a connection was there that lends. */
+  lends: boolean | undefined
+}
+
+type Told = Pick<StartOptions, "metadata" | "attempt">
+
+/** Follows the attempts of one run. */
+export class Phases {
+  private readonly attempts = new Map<string, Seen>()
+  /** Whether a connection is open that lends: as the network has it, and as the core has it. */
+  lends: () => boolean = () => false
+
+  /** Starts watching. Returns what ends it. */
+  static install(phases: Phases): () => void {
+    const { start } = VirtualConnection.prototype
+    const { onFrame } = ClientStream.prototype
+    const streams = new WeakMap<object, Seen>()
+    VirtualConnection.prototype.start = function (options, listener) {
+      const wire = start.call(this, options, listener)
+      const seen = phases.seen(options)
+      seen.started = true
+      streams.set(wire, seen)
+      return wire
+    }
+    ClientStream.prototype.onFrame = function (frame) {
+      const seen = streams.get(this)
+      if (seen !== undefined && frame._tag === "Headers") seen.headers = true
+      if (seen !== undefined && frame._tag === "Trailers") seen.status = frame.code
+      onFrame.call(this, frame)
+    }
+    return () => {
+      VirtualConnection.prototype.start = start
+      ClientStream.prototype.onFrame = onFrame
+    }
+  }
+
+  /** The queue turns a call away. */
+  refused(borrow: Borrow<never, never>): void {
+    const { attempt, metadata } = borrow as unknown as Partial<Told>
+    // A borrow by hand is no call.
+    if (attempt !== undefined) this.seen({ attempt, metadata }).lends = this.lends()
+  }
+
+  /** What is wrong with what an error says of the time that was up; `undefined` where it is right. */
+  problem(id: number, { attempts, progress, reason }: RpcError): string | undefined {
+    if (reason._tag !== "DeadlineExceeded") return undefined
+    const seen = this.attempts.get(`${id}/${attempts}`)
+    if (seen === undefined) return `attempt ${attempts} was never seen`
+    const right = expected(seen)
+    const said = `${reason.phase} by ${reason.by}, ${progress}`
+    return said === right ? undefined : `${said}; right is ${right}`
+  }
+
+  private seen({ attempt, metadata }: Told): Seen {
+    const at = `${String(metadata?.get(key))}/${attempt}`
+    let seen = this.attempts.get(at)
+    if (seen === undefined) {
+      this.attempts.set(at, (seen = { started: false, headers: false, status: undefined, lends: undefined }))
+    }
+    return seen
+  }
+}
+
+const expected = ({ headers, lends, started, status }: Seen): string => {
+  if (!started) return `${lends === true ? "Queued" : "Connecting"} by Us, NotSent`
+  const phase = headers ? "Receiving" : "Sent"
+  if (status === 4) return `${phase} by Server, Answered`
+  return `${phase} by Us, ${headers ? "Answered" : "MaybeProcessed"}`
+}
