@@ -4,6 +4,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { type Client, Deadline, Retry, type RpcError } from "@hawser/grpc"
+import { isRpcError } from "@hawser/grpc/RpcError"
+import { sendHeaders, type Status } from "@hawser/testing/Handler"
 import type { GrpcOptions } from "@hawser/grpc/GrpcOptions"
 import * as Faults from "@hawser/testing/Faults"
 import type { ClientFrame } from "@hawser/testing/Frame"
@@ -92,6 +94,11 @@ const table: Readonly<Record<string, Row>> = {
       yield* Effect.sleep(50)
     })
   },
+  "in the queue, for the server wants no calls": {
+    phase: "Queued",
+    progress: "NotSent",
+    trouble: Effect.andThen(connected, Faults.inject(Faults.limit(one, 0)))
+  },
   "while a connect gets no answer": {
     phase: "Connecting",
     progress: "NotSent",
@@ -161,7 +168,16 @@ describe.each(Object.entries(stacks))("%s: a deadline that passes", (_, stack) =
 
   it.each(Object.entries(kinds).filter(([kind]) => isMany(kind)))(
     "after a message, and before the next: says Receiving, %s",
-    (_, call) => check({ phase: "Receiving", progress: "Answered", handlers: stalling, trouble: Effect.void }, call)
+    (_, call) =>
+      check(
+        {
+          phase: "Receiving",
+          progress: "Answered",
+          handlers: stalling,
+          trouble: Faults.inject(Faults.latency(one, 5))
+        },
+        call
+      )
   )
 
   it("while dials fail and the call waits that out: says Connecting", () =>
@@ -173,6 +189,77 @@ describe.each(Object.entries(stacks))("%s: a deadline that passes", (_, stack) =
       },
       (client) => client.say("ada", { timeout, waitForReady: true })
     ))
+})
+
+/** Whose words it was, and how long a client would have waited. */
+describe("a server that says itself that the time is up", () => {
+  const refused: Status = { _tag: "DeadlineExceeded", details: "Deadline exceeded" }
+  const ends: ReadonlyArray<readonly [string, EchoHandlers, RpcError.Phase, ReadonlyArray<string>]> = [
+    [
+      "in a status alone",
+      {
+        say: () => Effect.fail(refused),
+        upload: () => Effect.fail(refused),
+        watch: () => Stream.fail(refused),
+        chat: () => Stream.fail(refused)
+      },
+      "Sent",
+      ["unary", "clientStreaming", "serverStreaming", "bidiStreaming"]
+    ],
+    [
+      "after its headers",
+      {
+        say: (_, call) => Effect.andThen(sendHeaders(call), Effect.fail(refused)),
+        upload: (_, call) => Effect.andThen(sendHeaders(call), Effect.fail(refused)),
+        watch: () => Stream.concat(Stream.make("one"), Stream.fail(refused)),
+        chat: () => Stream.concat(Stream.make("one"), Stream.fail(refused))
+      },
+      "Receiving",
+      ["unary", "clientStreaming", "serverStreaming", "bidiStreaming"]
+    ]
+  ]
+  for (const [where, handlers, phase, names] of ends) {
+    it.each(names)(`${where}: says ${phase} by Server, %s`, async (kind) => {
+      const program = Effect.flatMap(Echo, (client) => Effect.flip(kinds[kind]!(client)))
+      const error = await simulate(() => Effect.provide(program, echo(handlers)))
+      assert.deepInclude(error.reason, { _tag: "DeadlineExceeded", phase, by: "Server" })
+      assert.deepInclude(error, { progress: "Answered", committed: phase === "Receiving" })
+    })
+  }
+})
+
+describe("the time of one attempt that passes", () => {
+  const perAttempt = 100
+  const retry = Retry.make({ perAttempt, maxAttempts: 2, resendable: true })
+  /** What it is spent on decides what the error says, as for the whole call. */
+  const spent = Object.entries(table).filter(([, row]) => row.maxStreams === undefined)
+  for (const [where, row] of spent) {
+    it.each(Object.keys(kinds))(`${where}: says ${row.phase}, %s`, async (kind) => {
+      const client = { connections: { min: 0, max: 1 }, retry, deadline: "1 minute" as const }
+      const layer = echo(row.handlers ?? silent, { maxStreams: row.maxStreams }, client)
+      const call = (client: TestClient): Effect.Effect<unknown, RpcError.RpcError> => {
+        const patient = { timeout: "30 seconds" } as const
+        if (kind === "unary") return client.say("ada", patient)
+        if (kind === "serverStreaming") return Stream.runDrain(client.watch("ada", patient))
+        if (kind === "clientStreaming") return client.upload(requests, patient)
+        return Stream.runDrain(client.chat(requests, patient))
+      }
+      const program = Effect.gen(function* () {
+        yield* row.trouble
+        return yield* Effect.exit(Effect.timeoutOption(call(yield* Echo), 25_000))
+      })
+      const exit = await simulate(() => Effect.provide(program, layer))
+      // Streams that have their headers may go on for as long as the call.
+      if (row.phase === "Receiving" && isMany(kind)) return assert.isTrue(Exit.isSuccess(exit))
+      const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+      if (!isRpcError(error)) return assert.fail(String(error))
+      assert.deepInclude(error.reason, { _tag: "DeadlineExceeded", phase: row.phase, by: "Us" })
+      assert.include(error.reason.details, "the attempt's own time of 100 ms is up")
+      assert.strictEqual(error.progress, row.progress)
+      // Headers commit the call to its first attempt.
+      assert.strictEqual(error.attempts, row.phase === "Receiving" ? 1 : 2)
+    })
+  }
 })
 
 /** What a server is told: when, how much time, and of which attempt. */

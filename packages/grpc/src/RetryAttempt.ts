@@ -35,7 +35,7 @@ export const run = <I, O, A, R>(
   const many = kind === "serverStreaming" || kind === "bidiStreaming"
   const attempt =
     many && (end < Infinity || !isFirst)
-      ? opened(call, next(call), end - now)
+      ? opened(call, next, end, now)
       : next(end === Infinity ? call : { ...call, deadline: end })
   const { throttle } = policy
   if (throttle === undefined) return attempt
@@ -46,22 +46,35 @@ export const run = <I, O, A, R>(
 /**
  * Opens a stream in a scope of its own: what fails leaves nothing behind in that of the caller, and what takes too long
  * is cancelled.
+ *
+ * **Details**: while it waits for its turn, it is the queue that turns it away when its time is up: only that knows what it
+ * waits for.
  */
 const opened = <I, O, A, R>(
   call: Call<I, O>,
-  opening: Effect.Effect<A, RpcError.RpcError, R>,
-  millis: number
+  next: (call: Call<I, O>) => Effect.Effect<A, RpcError.RpcError, R>,
+  end: number,
+  now: number
 ): Effect.Effect<A, RpcError.RpcError, R> => {
   const inScope = Effect.flatMap(Effect.scope, (outer) => {
     const inner = Scope.forkUnsafe(outer)
     let late = false
-    const cut = Effect.suspend(() => {
+    let granted = false
+    const picked = (endpoint: string, connection: string): void => {
+      granted = true
+      call.picked?.(endpoint, connection)
+    }
+    const opening =
+      end === Infinity ? next(call) : next({ ...call, picked, waitUntil: Math.min(call.waitUntil ?? Infinity, end) })
+    const close = Effect.suspend(() => {
       late = true
       // The opening ends by that, and says how far it got; it is given a turn for it.
       return Effect.andThen(Scope.close(inner, Exit.void), Effect.andThen(Effect.yieldNow, overdue(call)))
     })
+    // Below a channel of a test there may be no queue.
+    const cut = Effect.suspend(() => (granted ? close : Effect.delay(close, 1)))
     const provided = Scope.provide(opening, inner)
-    const limited = millis === Infinity ? provided : Effect.raceFirst(provided, Effect.delay(cut, millis))
+    const limited = end === Infinity ? provided : Effect.raceFirst(provided, Effect.delay(cut, end - now))
     const settled = Effect.catchCause(limited, (cause) => {
       const error = cause.reasons.find((reason) => reason._tag === "Fail")?.error
       const known = RpcError.isRpcError(error) && error.reason._tag !== "Cancelled"

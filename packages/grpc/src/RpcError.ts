@@ -22,7 +22,22 @@ const TypeId = "~hawser/RpcError"
  */
 export type Progress = "NotSent" | "Refused" | "MaybeProcessed" | "Answered"
 
-/** What the call was waiting for: a permit, a connection, the answer, or the rest of it. */
+/**
+ * What a call was waiting for when its time was up.
+ *
+ * | when the time was up | phase | by | progress |
+ * |---|---|---|---|
+ * | it had passed before the call began | `Queued` | `Us` | `NotSent` |
+ * | no connection was there that lends | `Connecting` | `Us` | `NotSent` |
+ * | those that were had no stream left | `Queued` | `Us` | `NotSent` |
+ * | the call had a connection, and no headers had come | `Sent` | `Us` | `MaybeProcessed` |
+ * | headers had come | `Receiving` | `Us` | `Answered` |
+ * | the server said so, in a status alone | `Sent` | `Server` | `Answered` |
+ * | the server said so, after its headers | `Receiving` | `Server` | `Answered` |
+ *
+ * **Details**: of several attempts it is about the last one. A stream that the peer's limit holds back inside the transport
+ * counts as `Sent`: whether it was can't be told.
+ */
 export type Phase = "Queued" | "Connecting" | "Sent" | "Receiving"
 
 /** Who decided it: this client (its deadline, its queue, its limits) or the server. */

@@ -37,7 +37,11 @@ export const grpc = (settings: Settings, watch: Watch, ledger: Ledger) =>
     retry:
       settings.attempts === 1
         ? false
-        : Retry.make({ maxAttempts: settings.attempts, budget: RetryBudget.make({ minPerSecond: settings.reserve }) }),
+        : Retry.make({
+            maxAttempts: settings.attempts,
+            budget: RetryBudget.make({ minPerSecond: settings.reserve }),
+            perAttempt: settings.perAttempt === 0 ? undefined : settings.perAttempt
+          }),
     perAttempt: ledger.attempts,
     reconnect: counted(Backoff.exponential({ initial: 20, multiplier: 1.6, max: 400 }), () => watch.restarted()),
     drain: settings.drain

@@ -15,6 +15,8 @@ export interface Settings {
   readonly maxWaiters: number
   readonly maxWait: number
   readonly attempts: number
+  /** The time of one attempt; 0 for none. */
+  readonly perAttempt: number
   /** Retries per second that the budget always allows. */
   readonly reserve: number
   readonly silence: boolean
@@ -181,6 +183,7 @@ export const draw = (seed: number, name: ScenarioName = "storm"): Script => {
     maxWaiters: dice.chance(0.2) ? dice.below(10) : 1_000,
     maxWait: dice.chance(0.3) ? 100 + dice.below(400) : 30_000,
     attempts: dice.chance(0.3) ? 1 : 3,
+    perAttempt: seed % 4 === 1 ? 40 + ((seed * 53) % 500) : 0,
     reserve: dice.chance(0.5) ? 1 : 10,
     silence: dice.chance(0.7),
     roundRobin: dice.chance(0.3),

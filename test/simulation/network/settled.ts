@@ -75,7 +75,8 @@ export const settled = (
   }
   if (_tag === "DeadlineExceeded" && error.reason.by === "Us" && timeout > 0 && elapsed < timeout - 1) {
     const queued = error.reason.phase === "Queued" || error.reason.phase === "Connecting"
-    if (!queued || error.waitedMillis < maxWait - 1) {
+    const ownTime = error.reason.details.includes("the attempt's own time")
+    if (!ownTime && (!queued || error.waitedMillis < maxWait - 1)) {
       ledger.problem(`I-9 ${where} was cut ${timeout - elapsed} ms early`)
     }
   }

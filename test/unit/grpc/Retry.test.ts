@@ -629,7 +629,7 @@ describe("the time of one attempt", () => {
       const { error } = yield* ending(Stream.runDrain(echo.watch("ada", { waitForReady: true })))
       assert.strictEqual(error?.progress, "NotSent")
       assert.strictEqual(error?.attempts, 3)
-      assert.deepInclude(error?.reason, { _tag: "DeadlineExceeded", phase: "Queued" })
+      assert.deepInclude(error?.reason, { _tag: "DeadlineExceeded", phase: "Connecting" })
     }).pipe(Effect.provide(Layer.provideMerge(Echo.layer, network(handlers, slow))))
   })
 

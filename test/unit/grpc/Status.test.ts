@@ -151,6 +151,9 @@ describe("reason", () => {
     })
     assert.deepInclude(Status.reason(4, "too slow", grpc, "Answered", false, "Sent"), { by: "Server", phase: "Sent" })
     assert.deepInclude(Status.reason(4, "too slow", grpc, "Answered", true, "Sent"), { by: "Us" })
+    // What grpc-js's own server says, in trailers after headers.
+    const its = Status.reason(4, "Deadline exceeded", none, "Answered", false, "Receiving")
+    assert.deepInclude(its, { by: "Server", phase: "Receiving" })
   })
 
   it("calls it Cancelled where we cancelled", () => {

@@ -189,7 +189,7 @@ describe("VirtualServer", () => {
       yield* TestClock.adjust(500)
       assert.deepStrictEqual(yield* Fiber.join(call), [
         "DeadlineExceeded",
-        "Deadline exceeded after 0.050s",
+        "Deadline exceeded after 1.000s",
         "MaybeProcessed"
       ])
       assert.deepStrictEqual([seen.inFlight, ended], [0, ["interrupted after 1000"]])
