@@ -132,6 +132,13 @@ export const make = (options: RetryBudgetOptions = {}): RetryBudget => {
   const { ratio = 0.2, minPerSecond = 10, windowSeconds = 10 } = options
   const issues = new Issues()
   issues.check(ratio >= 0 && ratio <= 1000, "ratio", "a number from 0 to 1000", ratio)
+  const nothing = ratio === 0 && minPerSecond === 0
+  issues.check(
+    !nothing,
+    "ratio",
+    "above 0, or minPerSecond above 0: without a budget of anything, have no retries",
+    ratio
+  )
   issues.check(minPerSecond >= 0 && minPerSecond <= 1e6, "minPerSecond", "a number from 0 to 1,000,000", minPerSecond)
   issues.check(windowSeconds >= 1 && windowSeconds <= 600, "windowSeconds", "a number from 1 to 600", windowSeconds)
   issues.throwIfAny()

@@ -13,10 +13,11 @@
 import { monotonicMillis } from "@hawser/core/Time"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
@@ -221,3 +222,39 @@ const codeOf = (exit: Exit.Exit<unknown, unknown>): number => {
   const fail = exit.cause.reasons.find(Cause.isFailReason)
   return RpcError.isRpcError(fail?.error) ? fail.error.code : RpcError.codes.Unknown
 }
+
+/**
+ * The metrics of calls as a layer over another layer's channel, in the metric registry of its surroundings. `target` is
+ * what they are labelled with.
+ *
+ * **When to use**: over `Grpc.layerBare`, or over the channel of a test; `Grpc.layer` has them.
+ *
+ * **Gotchas**: whatever retries between it and the wire is one attempt to it. `perAttempt` in
+ * `Channel.layerMiddleware` belongs below that.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect, Layer, Metric } from "effect"
+ * import { Call, CallMetrics, Channel } from "@hawser/grpc"
+ * import { TestChannel } from "@hawser/testing"
+ *
+ * const base = TestChannel.layer({ "/demo.Greeter/SayHello": (name: string) => Effect.succeed(name) })
+ * const layer = Layer.provide(CallMetrics.layer("greeter"), base)
+ *
+ * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+ * const call = Call.make({ path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown", ...codec }, "ada")
+ * const program = Effect.gen(function*() {
+ *   const { unary } = yield* Channel.Channel
+ *   yield* unary(call)
+ *   return (yield* Metric.snapshot).map((metric) => metric.id)
+ * }).pipe(Effect.provide(layer), Effect.provideService(Metric.MetricRegistry, new Map()))
+ * await Effect.runPromise(program) // => ["grpc.client.attempt.started", "grpc.client.call.duration"]
+ * ```
+ */
+export const layer = (target: string): Layer.Layer<Channel.Channel, never, Channel.Channel> =>
+  Layer.effect(
+    Channel.Channel,
+    Effect.contextWith((context: Context.Context<Channel.Channel>) => {
+      const metrics = make(target, context as Context.Context<never>)
+      return Effect.succeed(Context.get(context, Channel.Channel).pipe(perAttempt(metrics), perCall(metrics)))
+    })
+  )

@@ -11,6 +11,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
 import type { Call } from "./Call.ts"
@@ -311,6 +312,38 @@ const passed = (method: string, attempts: number): Effect.Effect<never, RpcError
       { attempts }
     )
   )
+
+/**
+ * A default deadline as a layer over another layer's channel. Default: 15 s.
+ *
+ * **When to use**: over `Grpc.layerBare`, or over the channel of a test; `Grpc.layer` has one.
+ *
+ * **Details**: throws an `OptionsError` for a limit out of bounds, as `withDefault` does.
+ *
+ * ```ts import.meta.vitest
+ * import { Effect, Layer } from "effect"
+ * import { Call, Channel, Deadline } from "@hawser/grpc"
+ * import { TestChannel } from "@hawser/testing"
+ *
+ * const frozen = TestChannel.layer({ "/demo.Greeter/SayHello": () => Effect.never })
+ * const layer = Layer.provide(Deadline.layer("5 millis"), frozen)
+ *
+ * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
+ * const call = Call.make({ path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown", ...codec }, "ada")
+ * const program = Channel.Channel.use((channel) => channel.unary(call)).pipe(Effect.provide(layer), Effect.flip)
+ * const { reason } = await Effect.runPromise(program)
+ * reason._tag // => "DeadlineExceeded"
+ * ```
+ */
+export const layer = (
+  limit: Duration.Input | typeof none = unary
+): Layer.Layer<Channel.Channel, never, Channel.Channel> => {
+  const limited = withDefault(limit)
+  return Layer.effect(
+    Channel.Channel,
+    Effect.map(Channel.Channel, (channel) => limited(channel))
+  )
+}
 
 /** What the error of `idle` says. */
 export interface IdleOptions {

@@ -111,7 +111,10 @@ export interface GrpcOptions {
   readonly deadline?: Duration.Input | typeof none | undefined
   /** Default `Retry.make()`: 3 attempts within a budget. */
   readonly retry?: Retry | false | undefined
-  /** Sends a second attempt of idempotent calls that take long; those are not retried. Default `false`. */
+  /**
+   * Sends a second attempt of idempotent calls that take long; those are not retried. Its delay is below the default
+   * deadline. Default `false`.
+   */
   readonly hedge?: Hedge | false | undefined
   /** Fails calls at once while most of them fail anyway. Default `false`. */
   readonly breaker?: Breaker | false | undefined

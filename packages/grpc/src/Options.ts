@@ -263,7 +263,7 @@ const meant = (fields: Schema.Struct.Fields, path: ReadonlyArray<string>): strin
 
 /** What no field can say alone. Looks only at fields that are in order by themselves. */
 const related = (input: unknown, calls: boolean): Array<OptionsIssue> => {
-  const { target, credentials, connections, l4, silence, deadline, retry, dns, resolver, proxy } = Object(input) as {
+  const { target, credentials, connections, l4, silence, deadline, hedge, retry, dns, resolver, proxy } = Object(input) as {
     [K in keyof GrpcOptions]?: unknown
   }
   const out: Array<OptionsIssue> = []
@@ -281,6 +281,11 @@ const related = (input: unknown, calls: boolean): Array<OptionsIssue> => {
   if (calls && limit === Infinity && Retry.isRetry(retry) && Retry.isUnlimited(retry)) {
     const rule = "a policy with a limit, or a default deadline: unlimited attempts and no deadline never end"
     out.push({ path: "retry", rule, value: "unlimited" })
+  }
+  if (calls && Hedge.isHedge(hedge)) {
+    const delay = typeof hedge.delay === "number" ? hedge.delay : hedge.delay.atLeastMillis
+    const rule = `a delay below the deadline of calls, ${limit} ms, or no call ever lives to be hedged`
+    if (delay >= limit) out.push({ path: "hedge", rule, value: `${delay} ms` })
   }
   if (calls && atLeast >= limit) {
     const rule = `less than the deadline of calls, ${limit} ms, or no call is ever silent for so long`

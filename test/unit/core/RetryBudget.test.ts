@@ -68,7 +68,7 @@ describe("RetryBudget", () => {
     for (let seed = 1; seed <= 300; seed++) {
       const dice = new Dice(seed)
       const ratio = dice.oneOf([0, 0.1, 0.2, 1, 2.5])
-      const minPerSecond = dice.oneOf([0, 1, 10])
+      const minPerSecond = dice.oneOf(ratio === 0 ? [1, 10] : [0, 1, 10])
       const windowSeconds = dice.oneOf([1, 10])
       const budget = RetryBudget.make({ ratio, minPerSecond, windowSeconds })
       const window = windowSeconds * 1_000
@@ -108,6 +108,10 @@ describe("RetryBudget", () => {
   })
 
   it("reports every parameter out of bounds at once", () => {
+    assert.throws(
+      () => RetryBudget.make({ ratio: 0, minPerSecond: 0 }),
+      "ratio: expected above 0, or minPerSecond above 0"
+    )
     assert.throws(
       () => RetryBudget.make({ ratio: -1, minPerSecond: Number.NaN, windowSeconds: 0 }),
       /ratio: .*\nminPerSecond: .*\nwindowSeconds: /

@@ -210,7 +210,7 @@ describe("an attempt", () => {
     Effect.gen(function* () {
       const throttle = RetryThrottle.make({ maxTokens: 1, tokenRatio: 1 })
       throttle.failed()
-      const budget = RetryBudget.make({ ratio: 0, minPerSecond: 0 })
+      const budget = RetryBudget.make({ ratio: 0, minPerSecond: 0.01 })
       for (const policy of [hedge({ throttle }), hedge({ budget })]) {
         const { seen } = yield* play(policy, [[10, "ok"]])
         assert.isFalse(seen[0]!.call.resend!(seen[0]!.call))
@@ -263,7 +263,7 @@ describe("budget", () => {
 
   it.effect("that is empty sends nothing, and the error says so", () =>
     Effect.gen(function* () {
-      const budget = RetryBudget.make({ ratio: 0, minPerSecond: 0 })
+      const budget = RetryBudget.make({ ratio: 0, minPerSecond: 0.01 })
       const slow = yield* play(hedge({ budget, attempts: 3 }), [[500, "ok"]])
       assert.deepStrictEqual(slow.times, [0])
       assert.strictEqual(slow.by, "e1:1#1")

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Backoff, Outlier, PeakEwma, Resolver, RoundRobin } from "@hawser/core"
-import { type Channel, Credentials, Deadline, type GrpcOptions, Keepalive, Retry } from "@hawser/grpc"
+import { type Channel, Credentials, Deadline, type GrpcOptions, Hedge, Keepalive, Retry } from "@hawser/grpc"
 import { decode, decodeBare } from "@hawser/grpc/Options"
-import { Duration, Effect, Schedule } from "effect"
+import { Duration, Effect, Exit, Schedule } from "effect"
 import { cert, key } from "../../support/pem.ts"
 
 const target = "dns:///greeter:50051"
@@ -351,6 +351,20 @@ describe("options that contradict each other", () => {
       const exit = yield* Effect.exit(decode({ target, ...options }))
       assert.strictEqual(exit._tag, refused ? "Failure" : "Success")
       if (refused) assert.strictEqual((yield* issuesOf({ target, ...options }))[0]?.path, "silence.atLeast")
+    })
+  )
+
+  it.effect.each([
+    [{ hedge: Hedge.make({ delay: "15 seconds" }) }, true],
+    [{ hedge: Hedge.make({ delay: "14 seconds" }) }, false],
+    [{ hedge: Hedge.make({ delay: "2 seconds" }), deadline: "1 second" }, true],
+    [{ hedge: Hedge.make({ delay: "15 seconds" }), deadline: Deadline.none }, false],
+    [{ hedge: Hedge.make({ delay: { percentile: 0.9, atLeast: "20 seconds" } }) }, true],
+    [{ hedge: Hedge.make({ delay: { percentile: 0.9, atMost: "20 seconds" } }) }, false]
+  ] as const)("are a hedge that comes after the deadline: %o %s", ([options, refused]) =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.exit(decode({ target, ...options }))
+      assert.strictEqual(Exit.isFailure(exit), refused)
     })
   )
 

@@ -311,7 +311,7 @@ describe("the budget", () => {
 
   it.effect("that stays empty ends the stream with its schedule", () =>
     Effect.gen(function* () {
-      const budget = RetryBudget.make({ ratio: 0, minPerSecond: 0 })
+      const budget = RetryBudget.make({ ratio: 0, minPerSecond: 0.01 })
       const { asked, method } = scripted(Stream.fail(pushback("0")))
       const schedule = Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 5 }))
       const { fiber } = yield* collect(Resume.stream(method, 1, { resume: next, schedule, budget }))

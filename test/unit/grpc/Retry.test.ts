@@ -367,7 +367,7 @@ describe("the budget", () => {
 
   it.effect("ends retries when it is empty, and the error says so", () =>
     Effect.gen(function* () {
-      const { error, seen } = yield* run([sent], { budget: RetryBudget.make({ ratio: 0, minPerSecond: 0 }) })
+      const { error, seen } = yield* run([sent], { budget: RetryBudget.make({ ratio: 0, minPerSecond: 0.01 }) })
       assert.lengthOf(seen, 1)
       assert.strictEqual(error?.reason.details, "lost; retry budget is empty")
       assert.strictEqual(error?.attempts, 1)
@@ -377,7 +377,7 @@ describe("the budget", () => {
 
   it.effect("is asked before the wait: a call that can't afford another attempt fails at once", () =>
     Effect.gen(function* () {
-      const budget = RetryBudget.make({ ratio: 0, minPerSecond: 0 })
+      const budget = RetryBudget.make({ ratio: 0, minPerSecond: 0.01 })
       const retried = Retry.intercept(Retry.make({ budget, schedule: everySecond }))(scripted(sent).channel)
       const fiber = yield* Effect.forkChild(Effect.exit(retried.unary(call(idempotent))))
       yield* TestClock.adjust(0)
@@ -458,7 +458,7 @@ describe("resend", () => {
     ["a last attempt", {}, { ...idempotent, attempt: 3 }, 0, false],
     ["a call before its deadline", {}, { ...idempotent, deadline: 1000 }, 999, true],
     ["a call at its deadline", {}, { ...idempotent, deadline: 1000 }, 1000, false],
-    ["a call without budget", { budget: RetryBudget.make({ ratio: 0, minPerSecond: 0 }) }, idempotent, 0, false],
+    ["a call without budget", { budget: RetryBudget.make({ ratio: 0, minPerSecond: 0.01 }) }, idempotent, 0, false],
     ["a call that needs no budget", { budget: false }, idempotent, 0, true],
     ["a call that the predicate would not send again", { retryable: () => false }, idempotent, 0, false]
   ])("of %s", ([, options, one, later, expected]) =>

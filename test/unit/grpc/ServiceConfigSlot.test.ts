@@ -84,7 +84,7 @@ describe("a service config in its slot", () => {
       assert.strictEqual(error?.attempts, 4)
       assert.strictEqual(gauges, 1)
       const budget = RetryBudget.make({ ratio: 0, minPerSecond: 0.1, windowSeconds: 10 })
-      const hedge = Hedge.make({ delay: "1 minute", budget })
+      const hedge = Hedge.make({ delay: "10 seconds", budget })
       const poor = yield* run(config({ retryPolicy }), { fails: aborted, options: { hedge } })
       assert.lengthOf(poor.seen, 2)
       assert.include(poor.error?.reason.details, "retry budget is empty")
