@@ -46,7 +46,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "Auth CallObserver ServiceConfigExplain ServiceConfigLimits StreamCall UnaryCall",
     "Bridge CallLog CallTracing ServiceConfigMiddleware StackCall",
     "ServiceConfig",
-    "GrpcOptions",
+    "GrpcOptions ServiceConfigSlot",
     "Decoded OptionsLeaf",
     "OptionsTarget",
     "GrpcConfigNames Options Resending",

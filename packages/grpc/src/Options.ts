@@ -31,6 +31,7 @@ import { above, duration, group, integer, slot, value } from "./OptionsLeaf.ts"
 import * as OptionsTarget from "./OptionsTarget.ts"
 import * as Retry from "./Retry.ts"
 import * as ServiceConfig from "./ServiceConfig.ts"
+import { configOf } from "./ServiceConfigSlot.ts"
 import { distance } from "./Spelling.ts"
 
 const middleware = value<(self: Channel) => Channel>(
@@ -178,36 +179,6 @@ const run = (
       return Effect.succeed(withDefaults({ ...parsed.success, serviceConfig: config.read }))
     })
   })
-
-interface ReadConfig {
-  readonly read?: ServiceConfig.ServiceConfig
-  readonly issues: ReadonlyArray<OptionsIssue>
-}
-
-/** The service config, and what is wrong with it; its paths begin with the name of the option. */
-const configOf = (input: unknown, calls: boolean): Effect.Effect<ReadConfig> => {
-  const { serviceConfig } = Object(input) as { serviceConfig?: unknown }
-  if (!calls) return Effect.succeed({ issues: [] })
-  const fits = (read: ServiceConfig.ServiceConfig): ReadConfig => ({ read, issues: unsupported(read) })
-  if (ServiceConfig.isServiceConfig(serviceConfig)) return Effect.succeed(fits(serviceConfig))
-  if (typeof serviceConfig !== "string") return Effect.succeed({ issues: [] })
-  return Effect.match(ServiceConfig.fromJson(serviceConfig), {
-    onSuccess: fits,
-    onFailure: ({ issues }) => ({
-      issues: issues.map((issue) => ({
-        ...issue,
-        path: issue.path === "service config" ? "serviceConfig" : `serviceConfig.${issue.path}`
-      }))
-    })
-  })
-}
-
-/** What a config asks for and this version does not do: it would be passed over in silence. */
-const unsupported = ({ healthCheck }: ServiceConfig.ServiceConfig): ReadonlyArray<OptionsIssue> => {
-  if (healthCheck?.serviceName === undefined) return []
-  const rule = "no health check: they are not supported yet"
-  return [{ path: "serviceConfig.healthCheckConfig", rule, value: show(healthCheck.serviceName) }]
-}
 
 const parseOptions = { errors: "all", onExcessProperty: "error" } as const
 
