@@ -234,7 +234,9 @@ const meant = (fields: Schema.Struct.Fields, path: ReadonlyArray<string>): strin
 
 /** What no field can say alone. Looks only at fields that are in order by themselves. */
 const related = (input: unknown, calls: boolean): Array<OptionsIssue> => {
-  const { target, credentials, connections, l4, silence, deadline, hedge, retry, dns, resolver, proxy } = Object(input) as {
+  const { target, credentials, connections, l4, silence, deadline, hedge, retry, dns, resolver, proxy } = Object(
+    input
+  ) as {
     [K in keyof GrpcOptions]?: unknown
   }
   const out: Array<OptionsIssue> = []
