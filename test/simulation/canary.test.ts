@@ -26,7 +26,7 @@ import { spansTracer } from "../support/grpc/spans.ts"
 import { Dice } from "../support/core/prng.ts"
 import { type FaultName, faults } from "./network/script.ts"
 
-const seeds = 240
+const seeds = 160
 const hosts = ["10.0.0.1:50051", "10.0.0.2:50051"] as const
 
 /** Where a secret was put. Each is a word that occurs nowhere else. */
@@ -302,7 +302,7 @@ const run = async (seed: number, shown: Shown, felt: Set<string>) => {
 }
 
 describe("secrets", () => {
-  it("are in no log, span, metric, event, snapshot or error, whatever fails", { timeout: 120_000 }, async () => {
+  it("are in no log, span, metric, event, snapshot or error, whatever fails", { timeout: 300_000 }, async () => {
     const outcomes = new Set<string>()
     const felt = new Set<string>()
     let echoed = 0
