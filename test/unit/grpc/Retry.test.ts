@@ -356,7 +356,7 @@ describe("the budget", () => {
         "Refused",
         { endpoint: "a:1" }
       )
-      const budget = RetryBudget.make({ ratio: 0, minPerSecond: 0 })
+      const budget = RetryBudget.make({ ratio: 0, minPerSecond: 0.01 })
       const { seen } = yield* run([goodbye, "ok"], { budget })
       assert.lengthOf(seen, 2)
       const again = yield* run([goodbye, goodbye, "ok"], { budget })
