@@ -71,8 +71,8 @@ const opened = <I, O, A, R>(
       // The opening ends by that, and says how far it got; it is given a turn for it.
       return Effect.andThen(Scope.close(inner, Exit.void), Effect.andThen(Effect.yieldNow, overdue(call)))
     })
-    // Below a channel of a test there may be no queue.
-    const cut = Effect.suspend(() => (granted ? close : Effect.delay(close, 1)))
+    // The queue is given a moment; below a channel of a test there may be none.
+    const cut = Effect.suspend(() => (granted ? close : Effect.delay(close, 5)))
     const provided = Scope.provide(opening, inner)
     const limited = end === Infinity ? provided : Effect.raceFirst(provided, Effect.delay(cut, end - now))
     const settled = Effect.catchCause(limited, (cause) => {

@@ -75,6 +75,7 @@ export const scenario = (script: Script, world: World, watch: Watch, queue: Queu
       if (queue.waiting > 0 && watch.lazy()) ledger.problem("I-6 a waiter, and a pool that may grow and does not")
       if (queue.impatient > 0 && watch.failing) ledger.problem("I-9 waits although every endpoint fails")
       watch.idle(world.clock.now)
+      ledger.phases.idle()
       if (open > watch.lives().length + watch.dialling()) ledger.problem("I-3 a connection without an owner")
     }
     ledger.phases.lends = () => net.connections.some((connection) => connection.isOpen) && watch.lends()
