@@ -25,6 +25,8 @@ interface Kind {
 
 export interface Server {
   readonly address: string
+  /** Writes a line to its stdin. */
+  readonly say: (line: string) => void
   readonly stop: () => Promise<void>
 }
 
@@ -92,6 +94,7 @@ export const start = async (name: ServerName, certificates: Certificates | undef
   const { port } = JSON.parse(first) as { readonly port: number }
   return {
     address: `127.0.0.1:${port}`,
+    say: (line) => void child.stdin.write(`${line}\n`),
     stop: () => {
       child.stdin.end()
       child.kill("SIGKILL")

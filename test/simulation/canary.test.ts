@@ -143,6 +143,11 @@ const kinds: Record<FaultName, (at: string, amount: number) => Faults.Fault> = {
   limitZero: (at) => Faults.limit(at, 0),
   kill: Faults.kill,
   freeze: Faults.freeze,
+  notServing: (at) => Faults.notServing(at),
+  flapping: (at, amount) => Faults.flapping(at, amount),
+  healthHangs: (at) => Faults.health(at, "Hangs"),
+  healthFails: (at) => Faults.health(at, { _tag: "Fails", status: { _tag: "Unavailable", details: echo } }),
+  healthFloods: (at) => Faults.health(at, "Floods"),
   failCalls: (at, amount) => Faults.failCalls(at, (["Unavailable", "Internal", "ResourceExhausted"] as const)[amount])
 }
 const names = Object.keys(kinds) as ReadonlyArray<FaultName>

@@ -201,8 +201,9 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   /** No more borrows on this connection; closed once nothing is in flight on it. */
   private end(live: LiveConnection<C>): void {
     live.lending = false
-    live.gate?.stop()
     this.draining = [...this.draining, live]
+    // Gives back what its probes hold, of which others hear.
+    live.gate?.stop()
     if (live.inFlight === 0) this.options.run(this.shut(live))
   }
 

@@ -6,6 +6,7 @@
 import * as Backoff from "@hawser/core/Backoff"
 import type { ConnectError } from "@hawser/core/ConnectError"
 import type { Endpoint } from "@hawser/core/Endpoint"
+import type { Health } from "@hawser/core/Health"
 import * as PeakEwma from "@hawser/core/PeakEwma"
 import type { Outlier } from "@hawser/core/Outlier"
 import type { Policy } from "@hawser/core/Policy"
@@ -14,14 +15,17 @@ import type { SlowStartOptions } from "@hawser/core/SlowStart"
 import * as Result from "effect/Result"
 import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
+import type { Auth } from "./Auth.ts"
 import type { Breaker } from "./Breaker.ts"
 import { none } from "./Call.ts"
 import * as CallTracing from "./CallTracing.ts"
 import type { Channel } from "./Channel.ts"
+import type { Connection } from "./Connection.ts"
 import * as Credentials from "./Credentials.ts"
 import * as Deadline from "./Deadline.ts"
 import * as Dns from "./Dns.ts"
 import type { GrpcOptions } from "./GrpcOptions.ts"
+import { fromServiceConfig } from "./HealthCheck.ts"
 import * as Keepalive from "./Keepalive.ts"
 import type { Hedge } from "./Hedge.ts"
 import * as Retry from "./Retry.ts"
@@ -47,6 +51,8 @@ export interface Decoded {
   readonly keepalive: Keepalive.Keepalive | false
   /** `undefined`: as the layers around it say. */
   readonly outlier: Outlier | false | undefined
+  /** `undefined`: that of the reference. */
+  readonly health: Health<Connection> | false | undefined
   readonly balancer: Policy
   readonly slowStart: SlowStartOptions | false
   /** `Infinity` for `Deadline.none`. */
@@ -54,6 +60,7 @@ export interface Decoded {
   readonly retry: Retry.Retry | false
   readonly hedge: Hedge | false
   readonly breaker: Breaker | false
+  readonly auth: Auth | false
   readonly tracing: CallTracing.CallTracing | false
   readonly serviceConfig: ServiceConfig | undefined
   /** Which slots were given: they go before a service config. */
@@ -79,6 +86,7 @@ export type DecodedBare = Omit<
   | "retry"
   | "hedge"
   | "breaker"
+  | "auth"
   | "tracing"
   | "serviceConfig"
   | "given"
@@ -136,6 +144,7 @@ export const withDefaults = (options: ReadOptions): Decoded => {
     queue: { max: waiters, timeoutMillis: Deadline.millisOf(timeout) },
     silence: silence === false ? false : { atLeastMillis: Deadline.millisOf(silence?.atLeast ?? 200) },
     keepalive: options.keepalive ?? Keepalive.make(),
+    health: options.health ?? (config === undefined ? undefined : fromServiceConfig(config)),
     balancer: options.balancer ?? config?.balancing?.policy ?? PeakEwma.policy,
     slowStart: options.slowStart ?? false,
     outlier: options.outlier ?? config?.balancing?.outlier,
@@ -143,6 +152,7 @@ export const withDefaults = (options: ReadOptions): Decoded => {
     retry: options.retry ?? Retry.make(),
     hedge: options.hedge ?? false,
     breaker: options.breaker ?? false,
+    auth: options.auth ?? false,
     tracing: options.tracing ?? CallTracing.make(),
     serviceConfig: config,
     given: {

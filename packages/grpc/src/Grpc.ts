@@ -14,6 +14,7 @@
  * | deadline | above retry, so that one deadline spans all attempts and the waits between them; a service config's timeouts and `waitForReady` beside it |
  * | breaker | off by default; judges what is left after retries |
  * | retry xor hedge | above everything that concerns one attempt |
+ * | auth | a token for each attempt: a second one may have a new token |
  * | `perAttempt` | yours; sees attempts |
  * | attempt metrics | count what is really sent |
  * | attempt span | what servers are told of |
@@ -44,6 +45,8 @@ import * as Credentials from "./Credentials.ts"
 import * as Deadline from "./Deadline.ts"
 import type { GrpcBareOptions, GrpcOptions } from "./GrpcOptions.ts"
 import type { Decoded, DecodedBare } from "./Decoded.ts"
+import { HealthCheck } from "./HealthCheck.ts"
+import { Through } from "./HealthProbe.ts"
 import { resending } from "./Resending.ts"
 import { RetryPlan } from "./RetryPlan.ts"
 import type { Policies } from "./ServiceConfigMiddleware.ts"
@@ -104,17 +107,18 @@ export const layer = (options: GrpcOptions): Layer.Layer<Channel | GrpcCluster, 
     Effect.gen(function* () {
       const Options = yield* Effect.promise(() => import("./Options.ts"))
       const decoded = yield* Options.decode(options)
-      const { bare, bridge, cluster } = yield* connect(decoded)
+      const authenticate = decoded.auth === false ? same : Auth.intercept(decoded.auth)
+      const { bare, bridge, cluster } = yield* connect(decoded, authenticate)
       const context = yield* Effect.context<never>()
       const { name } = decoded.target
       const metrics = CallMetrics.make(name, context)
-      const { breaker, credentials, deadlineMillis, given, hedge, perAttempt, perCall, sizes, tracing } = decoded
+      const { auth, breaker, credentials, deadlineMillis, given, hedge, perAttempt, perCall, sizes, tracing } = decoded
       const config = yield* configured(decoded)
       let channel: Channel = config === undefined ? bare : config.explained(bare)
       if (tracing !== false) channel = CallTracing.perAttempt(tracing)(channel)
       const attempts = CallMetrics.perAttempt(metrics)(channel)
       channel = perAttempt === undefined ? attempts : perAttempt(attempts)
-      const { resent, retry } = yield* resending(channel, decoded, config?.policies)
+      const { resent, retry } = yield* resending(authenticate(channel), decoded, config?.policies)
       channel = resent
       if (breaker !== false) channel = yield* Breaker.withGauge(channel, breaker, name)
       // A default that was not asked for gives way to the timeouts of the config; one that was is one more bound.
@@ -126,7 +130,7 @@ export const layer = (options: GrpcOptions): Layer.Layer<Channel | GrpcCluster, 
       channel = CallMetrics.perCall(metrics)(channel)
       // Whatever is added to the stack above and is not in `StackCall` belongs into this list.
       const isPlain = perCall === undefined && perAttempt === undefined && config === undefined
-      if (isPlain && breaker === false && hedge === false) {
+      if (isPlain && auth === false && breaker === false && hedge === false) {
         channel = StackCall.make({
           bridge,
           metrics,
@@ -192,10 +196,12 @@ export const layerBare = (options: GrpcBareOptions): Layer.Layer<Channel | GrpcC
   Layer.effectContext(
     Effect.gen(function* () {
       const Options = yield* Effect.promise(() => import("./Options.ts"))
-      const { bare, cluster } = yield* connect(yield* Options.decodeBare(options))
+      const { bare, cluster } = yield* connect(yield* Options.decodeBare(options), same)
       return both(bare, cluster)
     })
   )
+
+const same = (channel: Channel): Channel => channel
 
 const both = (channel: Channel, cluster: GrpcCluster): Context.Context<Channel | GrpcCluster> =>
   Context.add(Context.make(Channel, channel), GrpcCluster, cluster)
@@ -206,7 +212,10 @@ interface Connected {
   readonly cluster: GrpcCluster
 }
 
-const connect = (options: DecodedBare): Effect.Effect<Connected, OptionsError, Scope.Scope> =>
+const connect = (
+  options: DecodedBare,
+  authenticate: (channel: Channel) => Channel
+): Effect.Effect<Connected, OptionsError, Scope.Scope> =>
   Effect.gen(function* () {
     const transport = yield* Transport
     const clock = yield* Clock.Clock
@@ -220,6 +229,8 @@ const connect = (options: DecodedBare): Effect.Effect<Connected, OptionsError, S
             withoutCalls: options.keepalive.withoutCalls
           }
     const ours = `hawser/${version}`
+    const guarded = (bridge: Channel) => (Credentials.isInsecure(credentials) ? Auth.plaintext(bridge) : bridge)
+    const { health = yield* HealthCheck } = options
     const cluster = yield* Cluster.make<Connection>({
       target: options.target.name,
       endpoints: options.endpoints,
@@ -250,12 +261,12 @@ const connect = (options: DecodedBare): Effect.Effect<Connected, OptionsError, S
         keepalive === undefined
           ? false
           : { time: keepalive.timeMillis, timeout: keepalive.timeoutMillis, withoutCalls: keepalive.withoutCalls },
+      health,
       drain: options.drainMillis
-    })
+    }).pipe(Effect.provideService(Through, (bridge: Channel) => authenticate(guarded(bridge))))
     const now = () => monotonicMillis(clock)
     const { reports } = options.balancer
     const { borrowUnsafe, stalledUnsafe } = cluster
     const bridge: BridgeOptions = { borrowUnsafe, maxSendBytes, now, reports, stalled: stalledUnsafe }
-    const bare = Bridge.make(bridge)
-    return { bare: Credentials.isInsecure(credentials) ? Auth.plaintext(bare) : bare, bridge, cluster }
+    return { bare: guarded(Bridge.make(bridge)), bridge, cluster }
   })

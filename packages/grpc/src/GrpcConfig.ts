@@ -17,6 +17,7 @@ import * as Credentials from "./Credentials.ts"
 import * as Grpc from "./Grpc.ts"
 import * as Names from "./GrpcConfigNames.ts"
 import type { GrpcOptions } from "./GrpcOptions.ts"
+import * as HealthCheck from "./HealthCheck.ts"
 import * as Keepalive from "./Keepalive.ts"
 import { found } from "./Options.ts"
 import * as Retry from "./Retry.ts"
@@ -70,6 +71,7 @@ export const layerConfig = (
  * | `OUTLIER` | `outlier`: the share of endpoints that may be ejected, or `false` |
  * | `BALANCER` | `p2c_peak_ewma`, `round_robin`, `pick_first`, `least_request`, `weighted_round_robin` or `ring_hash` |
  * | `SLOW_START` | `slowStart.window`, or `false` |
+ * | `HEALTH` | `HealthCheck.watch` of that service, `true` for the whole server, or `false` |
  * | `DEADLINE` | `deadline`, or `none` |
  * | `RETRY` | `retry`: attempts, or `false` |
  * | `PROXY`, `PROXY_CREDENTIALS` | `proxy.address`, `proxy.credentials` |
@@ -147,6 +149,7 @@ const texts = Config.all({
   keepaliveServerMinTime: text("KEEPALIVE_SERVER_MIN_TIME"),
   keepaliveServerWithoutCalls: text("KEEPALIVE_SERVER_WITHOUT_CALLS"),
   outlier: text("OUTLIER"),
+  health: text("HEALTH"),
   balancer: text("BALANCER"),
   slowStart: text("SLOW_START"),
   deadline: text("DEADLINE"),
@@ -188,6 +191,7 @@ const options = (read: Texts): GrpcOptions => {
     silence: read.silence === undefined ? undefined : read.silence === "false" ? false : { atLeast: read.silence },
     keepalive: keepalive(read),
     outlier: outlier(read.outlier),
+    health: health(read.health),
     balancer: read.balancer === undefined ? undefined : (named(read.balancer) ?? read.balancer),
     slowStart:
       read.slowStart === undefined ? undefined : read.slowStart === "false" ? false : { window: read.slowStart },
@@ -227,6 +231,16 @@ const outlier = (value: string | undefined): unknown => {
   if (value === "false") return false
   try {
     return Outlier.make({ maximumEjected: Number(value) })
+  } catch {
+    return value
+  }
+}
+
+const health = (value: string | undefined): unknown => {
+  if (value === undefined) return undefined
+  if (value === "false") return false
+  try {
+    return HealthCheck.watch(value === "true" ? "" : value)
   } catch {
     return value
   }

@@ -5,6 +5,7 @@
  * contradict each other fail the layer with one `OptionsError` that lists them all.
  */
 import type { ConnectError } from "@hawser/core/ConnectError"
+import type { Health } from "@hawser/core/Health"
 import type { Outlier } from "@hawser/core/Outlier"
 import type { Policy } from "@hawser/core/Policy"
 import type { Resolver } from "@hawser/core/Resolver"
@@ -13,7 +14,9 @@ import type * as Duration from "effect/Duration"
 import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import type { none } from "./Call.ts"
+import type { Auth } from "./Auth.ts"
 import type { Channel } from "./Channel.ts"
+import type { Connection } from "./Connection.ts"
 import type { Credentials } from "./Credentials.ts"
 import type { DnsOptions } from "./Dns.ts"
 import type { Breaker } from "./Breaker.ts"
@@ -100,6 +103,11 @@ export interface GrpcOptions {
    * else `Outlier.make()`. See docs/outliers.md.
    */
   readonly outlier?: Outlier | false | undefined
+  /**
+   * What says whether a connection may serve: `HealthCheck.watch("orders.Orders")`, `HealthCheck.poll(…)`, `Health.poll(…)`.
+   * Default: that of the reference `HealthCheck.HealthCheck`, which is `false`: whatever is connected serves.
+   */
+  readonly health?: Health<Connection> | false | undefined
   /** How an endpoint is chosen for each call. Default `PeakEwma.policy`. */
   readonly balancer?: Policy | undefined
   /**
@@ -118,6 +126,8 @@ export interface GrpcOptions {
   readonly hedge?: Hedge | false | undefined
   /** Fails calls at once while most of them fail anyway. Default `false`. */
   readonly breaker?: Breaker | false | undefined
+  /** A token for every attempt, and for the probes of `health`. Default `false`. */
+  readonly auth?: Auth | false | undefined
   /** Spans of calls and attempts, where a tracer records. Default `CallTracing.make()`. */
   readonly tracing?: CallTracing | false | undefined
   /**
@@ -167,5 +177,5 @@ export interface GrpcOptions {
 /** The options of `Grpc.layerBare`: those of connections, none of calls. */
 export type GrpcBareOptions = Omit<
   GrpcOptions,
-  "deadline" | "retry" | "hedge" | "breaker" | "tracing" | "serviceConfig" | "perCall" | "perAttempt"
+  "deadline" | "retry" | "hedge" | "breaker" | "auth" | "tracing" | "serviceConfig" | "perCall" | "perAttempt"
 >

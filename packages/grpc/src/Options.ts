@@ -5,6 +5,7 @@
  * the package.
  */
 import type { ConnectError } from "@hawser/core/ConnectError"
+import { type Health, isHealth } from "@hawser/core/Health"
 import type { OptionsIssue } from "@hawser/core/OptionsError"
 import { OptionsError, show } from "@hawser/core/OptionsError"
 import * as Outlier from "@hawser/core/Outlier"
@@ -17,33 +18,23 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaParser from "effect/SchemaParser"
+import * as Auth from "./Auth.ts"
 import * as Breaker from "./Breaker.ts"
 import { none } from "./Call.ts"
 import * as CallTracing from "./CallTracing.ts"
-import type { Channel } from "./Channel.ts"
+import type { Connection } from "./Connection.ts"
 import * as Credentials from "./Credentials.ts"
 import { type Decoded, withDefaults } from "./Decoded.ts"
 import * as Deadline from "./Deadline.ts"
 import type { GrpcOptions } from "./GrpcOptions.ts"
 import * as Keepalive from "./Keepalive.ts"
 import * as Hedge from "./Hedge.ts"
-import { above, duration, group, integer, slot, value } from "./OptionsLeaf.ts"
+import { above, bytes, duration, group, integer, isPolicy, middleware, slot, value } from "./OptionsLeaf.ts"
 import * as OptionsTarget from "./OptionsTarget.ts"
 import * as Retry from "./Retry.ts"
 import * as ServiceConfig from "./ServiceConfig.ts"
 import { configOf } from "./ServiceConfigSlot.ts"
 import { distance } from "./Spelling.ts"
-
-const middleware = value<(self: Channel) => Channel>(
-  "a function from channel to channel",
-  (u) => typeof u === "function"
-)
-const bytes = integer(1, 2_147_483_647)
-const isPolicy = (u: unknown): boolean =>
-  typeof u === "object" &&
-  u !== null &&
-  typeof (u as Policy).name === "string" &&
-  typeof (u as Policy).picker === "function"
 
 const bare = {
   ...OptionsTarget.fields,
@@ -75,6 +66,7 @@ const bare = {
   ),
   keepalive: slot<Keepalive.Keepalive>("Keepalive.make({ … }) or false", Keepalive.isKeepalive),
   outlier: slot<Outlier.Outlier>("Outlier.make({ … }) or false", Outlier.isOutlier),
+  health: slot<Health<Connection>>("HealthCheck.watch(…), HealthCheck.poll(…), Health.poll(…) or false", isHealth),
   balancer: Schema.optional(value<Policy>("a policy such as PeakEwma.policy", isPolicy)),
   slowStart: Schema.optional(
     Schema.Union([
@@ -126,6 +118,7 @@ export const GrpcOptionsSchema = Schema.Struct({
   retry: slot<Retry.Retry>("Retry.make({ … }) or false", Retry.isRetry),
   hedge: slot<Hedge.Hedge>("Hedge.make({ … }) or false", Hedge.isHedge),
   breaker: slot<Breaker.Breaker>("Breaker.make({ … }) or false", Breaker.isBreaker),
+  auth: slot<Auth.Auth>("Auth.make({ … }) or false", Auth.isAuth),
   tracing: slot<CallTracing.CallTracing>("CallTracing.make({ … }) or false", CallTracing.isCallTracing),
   serviceConfig: Schema.optional(
     value<ServiceConfig.ServiceConfig | string>(
@@ -151,6 +144,7 @@ export const decodeBare = (options: unknown): Effect.Effect<Decoded, OptionsErro
     ...decoded,
     deadlineMillis: Infinity,
     retry: false,
+    auth: false,
     tracing: false
   }))
 
@@ -207,7 +201,7 @@ const valueAt = (input: unknown, path: ReadonlyArray<string>): unknown =>
 
 // Whatever stands in the place of credentials may be a secret.
 const shown = ([top]: ReadonlyArray<string>, u: unknown): string =>
-  typeof u === "function" || (top === "credentials" && u !== undefined)
+  typeof u === "function" || ((top === "credentials" || top === "auth") && u !== undefined)
     ? typeof u === "object"
       ? "an object"
       : `a ${typeof u}`

@@ -1,7 +1,9 @@
 /**
  * The leaves of the schemas that options are checked by: a type guard each, and its rule in words.
  */
+import type { Policy } from "@hawser/core/Policy"
 import * as Schema from "effect/Schema"
+import type { Channel } from "./Channel.ts"
 import * as Deadline from "./Deadline.ts"
 import type { GrpcOptions } from "./GrpcOptions.ts"
 
@@ -33,3 +35,19 @@ export const group = <const Fields extends Schema.Struct.Fields>(fields: Fields)
 /** A policy of a named slot, or `false`. */
 export const slot = <T>(rule: string, is: (u: unknown) => boolean) =>
   Schema.optional(value<T | false>(rule, (u) => u === false || is(u)))
+
+/** Middleware of the user. */
+export const middleware = value<(self: Channel) => Channel>(
+  "a function from channel to channel",
+  (u) => typeof u === "function"
+)
+
+/** A size in bytes. */
+export const bytes = integer(1, 2_147_483_647)
+
+/** Whether a value is a policy of balancing. */
+export const isPolicy = (u: unknown): boolean =>
+  typeof u === "object" &&
+  u !== null &&
+  typeof (u as Policy).name === "string" &&
+  typeof (u as Policy).picker === "function"

@@ -43,7 +43,7 @@ export interface ServiceConfig {
   readonly throttle: RetryThrottleOptions | undefined
   /** The first policy of its list that is known here. */
   readonly balancing: Balancing | undefined
-  /** What is to be asked for its health: `""` is the whole server. Not used yet. */
+  /** What is to be asked for its health: `""` is the whole server; without a name, nothing. */
   readonly healthCheck: { readonly serviceName: string | undefined } | undefined
   /** The largest of all methods: what a client must be able to send and to take. */
   readonly maxRequestBytes: number | undefined

@@ -44,7 +44,7 @@ export const explain = (
     `request: ${size(own.maxRequestBytes)}`,
     `response: ${size(own.maxResponseBytes)}`,
     `balancing: ${balancing(config.balancing)}`,
-    `health: ${health(config.healthCheck)}`
+    `health: ${health(config)}`
   ]
   return {
     method,
@@ -97,10 +97,12 @@ const balancing = (chosen: Balancing | undefined): string => {
   return skipped.length === 0 ? name : `${name}; not known here: ${skipped.join(", ")}`
 }
 
-const health = (check: Decode.Decoded["healthCheck"]): string => {
+const health = ({ balancing, healthCheck: check }: Omit<Decode.Decoded, "methods">): string => {
   if (check === undefined) return "not checked"
   // gRFC A17: without a name there is no check, and the empty one is the whole server.
   if (check.serviceName === undefined) return "not checked: healthCheckConfig names no service"
   const of = check.serviceName === "" ? "the whole server" : `"${check.serviceName}"`
-  return `not checked yet: the config asks for ${of}, and health checks come later`
+  return balancing?.policy.name === "pick_first"
+    ? `not checked: there is no check of ${of} with pick first`
+    : `watched: ${of}`
 }

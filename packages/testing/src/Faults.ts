@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { codes } from "./Frame.ts"
+import type { HealthManner, HealthState, ServingStatus } from "./Health.ts"
 import type { Direction, Host } from "./Host.ts"
 import type { Manners } from "./Manners.ts"
 import { type Answer, noServer } from "./Network.ts"
@@ -395,6 +396,102 @@ export const limit = (address: string, maxStreams: number): Fault => {
 /** Answers every call with a status, without headers. */
 export const failCalls = (address: string, tag: Tag = "Unavailable", details = "injected"): Fault =>
   manner("failCalls", address, "failWith", { code: statusCodes[tag], details })
+
+// ------------------------------------------------------------------------------------------------------------- health
+
+/**
+ * A server says of a service that it does not serve it. Default: of itself (`""`) and all of its services.
+ *
+ * **Example** (What a client with a health check makes of what servers say)
+ *
+ * ```ts import.meta.vitest
+ * import { Effect, Layer } from "effect"
+ * import { Credentials, Grpc, HealthCheck } from "@hawser/grpc"
+ * import { Faults, Simulation, TestNetwork } from "@hawser/testing"
+ * import { GreeterService } from "./generated/greeter.ts"
+ *
+ * const address = "10.0.0.1:50051"
+ * const handlers = { sayHello: () => Effect.succeed({ text: "Hello!" }) }
+ * const layer = Grpc.layer({
+ *   target: `ipv4:${address}`,
+ *   credentials: Credentials.insecure,
+ *   health: HealthCheck.watch("demo.Greeter")
+ * }).pipe(Layer.provideMerge(TestNetwork.layerService(GreeterService, handlers, { addresses: [address] })))
+ * const statesUnder = (fault: Faults.Fault) =>
+ *   Effect.gen(function*() {
+ *     const cluster = yield* Grpc.GrpcCluster
+ *     yield* cluster.awaitReady()
+ *     yield* Effect.forkScoped(Faults.during(fault, "3 seconds"))
+ *     yield* Effect.sleep("2.5 seconds")
+ *     const { root } = yield* cluster.snapshot
+ *     yield* Effect.sleep("10 seconds")
+ *     return [root.connectivity, (yield* cluster.snapshot).root.connectivity]
+ *   }).pipe(Effect.scoped, Effect.provide(layer))
+ * const faults = [
+ *   Faults.notServing(address),
+ *   Faults.flapping(address, "1 second"),
+ *   Faults.health(address, { _tag: "Fails", status: { _tag: "Unavailable" } }),
+ *   // Who watches already notices nothing.
+ *   Faults.health(address, "Hangs"),
+ *   Faults.health(address, "Floods")
+ * ]
+ * const states: Array<unknown> = []
+ * for (const fault of faults) {
+ *   const { exit } = await Simulation.run({ seed: 1 }, () => statesUnder(fault))
+ *   states.push(exit._tag === "Success" ? exit.value : exit.cause)
+ * }
+ * states[0] // => ["TransientFailure", "Ready"]
+ * states[1] // => ["TransientFailure", "Ready"]
+ * states[2] // => ["TransientFailure", "Ready"]
+ * states[3] // => ["Ready", "Ready"]
+ * states[4] // => ["Ready", "Ready"]
+ * ```
+ */
+export const notServing = (address: string, service?: string | undefined): Fault =>
+  onServer("notServing", address, ({ health }) => {
+    const ends = said(health, service).map((name) => says(health, name, "NotServing"))
+    return () => ends.forEach((end) => end())
+  })
+
+/** A server changes its mind about a service again and again, beginning with that it does not serve it. */
+export const flapping = (address: string, every: Duration.Input, service?: string | undefined): Fault => {
+  const millis = time("every", every)
+  if (millis < 1) throw broken("every", "a duration of 1 ms at least", every)
+  return onServer("flapping", address, ({ health, timers }) => {
+    let end = () => {}
+    let cancel = () => {}
+    let down = false
+    const turn = () => {
+      down = !down
+      const ends = down ? said(health, service).map((name) => says(health, name, "NotServing")) : []
+      end()
+      end = () => ends.forEach((end) => end())
+      cancel = timers.after(millis, turn)
+    }
+    turn()
+    return () => {
+      cancel()
+      end()
+    }
+  })
+}
+
+/** How a server answers questions about its health: not at all, with a status, or again and again. */
+export const health = (address: string, manner: HealthManner): Fault =>
+  onServer("health", address, ({ health }) => override(health, "manner", manner))
+
+const said = (health: HealthState, service: string | undefined) => (service === undefined ? health.names : [service])
+
+/** Of each service of each server, what it said before any fault, and what the faults say. */
+const sayings = new WeakMap<HealthState, Map<string, object>>()
+
+const says = (health: HealthState, service: string, status: ServingStatus): (() => void) => {
+  const services = sayings.get(health) ?? new Map<string, object>()
+  sayings.set(health, services)
+  const key = services.get(service) ?? {}
+  services.set(service, key)
+  return layer(key, "status", health.get(service), status, (value) => health.set(service, value))
+}
 
 // -------------------------------------------------------------------------------------------------------------- names
 

@@ -5,7 +5,6 @@
  */
 import type { Status } from "./Handler.ts"
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 
 /** What a server says of a service. `ServiceUnknown`: it has no such service. */
@@ -109,59 +108,110 @@ export const HealthService = {
   watch: { path: "/grpc.health.v1.Health/Watch", requestStream: false, responseStream: true, ...codecs }
 } as const
 
-/** So many changes at most wait for a watcher that does not read; of more, the oldest are left out. */
-const maxChanges = 16
+/** How a server answers questions about its health. */
+export type HealthManner =
+  /** As it should. */
+  | "Good"
+  /** Never: neither a Check nor a Watch gets an answer. */
+  | "Hangs"
+  /** Watches end with this status, as does every Check. */
+  | { readonly _tag: "Fails"; readonly status: Status }
+  /** A Watch is told the same again and again, a thousand times a second. */
+  | "Floods"
 
 /** What a server says of its services, and who watches. */
 export class HealthState {
   private readonly services: Map<string, ServingStatus>
-  private readonly watchers = new Map<(status: ServingStatus) => void, string>()
+  private readonly lookers = new Set<() => void>()
+  private manners: HealthManner = "Good"
+  /** How many watch. */
+  watching = 0
+  /** Watches and Checks that ever came. */
+  asked = 0
 
   /** All of these are `Serving`. */
   constructor(services: Iterable<string>) {
     this.services = new Map(Array.from(services, (name) => [name, "Serving"]))
   }
 
+  /** The services that it has. */
+  get names(): ReadonlyArray<string> {
+    return [...this.services.keys()]
+  }
   get(service: string): ServingStatus {
     return this.services.get(service) ?? "ServiceUnknown"
   }
   set(service: string, status: ServingStatus): void {
-    const before = this.get(service)
     this.services.set(service, status)
-    if (status === before) return
-    for (const [tell, watched] of this.watchers) if (watched === service) tell(status)
+    this.changed()
+  }
+  get manner(): HealthManner {
+    return this.manners
+  }
+  /** Holds for who watches already, too. */
+  set manner(manner: HealthManner) {
+    this.manners = manner
+    this.changed()
   }
 
-  /** The state of a service, and each change of it. */
-  watch(service: string): Stream.Stream<HealthCheckResponse> {
-    return Stream.callback<HealthCheckResponse>(
-      (queue) =>
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            const tell = (status: ServingStatus) => void Queue.offerUnsafe(queue, { status })
-            tell(this.get(service))
-            this.watchers.set(tell, service)
-            return tell
-          }),
-          (tell) => Effect.sync(() => this.watchers.delete(tell))
-        ),
-      { bufferSize: maxChanges, strategy: "sliding" }
-    )
+  /** The state of a service, and each change of it: who reads slowly is told the last one. */
+  watch(service: string): Stream.Stream<HealthCheckResponse, Status> {
+    return Stream.suspend(() => {
+      let last: ServingStatus | undefined
+      this.watching++
+      this.asked++
+      const next = Effect.map(
+        this.when(() => (this.manners === "Floods" || this.get(service) !== last ? this.get(service) : undefined)),
+        (status) => ({ status: (last = status) })
+      )
+      const paced = Effect.suspend(() =>
+        this.manners === "Floods" && last !== undefined ? Effect.delay(next, 1) : next
+      )
+      return Stream.ensuring(
+        Stream.fromEffectRepeat(paced),
+        Effect.sync(() => this.watching--)
+      )
+    })
   }
-  /** How many watch. */
-  get watching(): number {
-    return this.watchers.size
+
+  private changed(): void {
+    for (const look of [...this.lookers]) look()
+  }
+
+  /** Waits until there is something to say, and this server says anything. */
+  private when(read: () => ServingStatus | undefined): Effect.Effect<ServingStatus, Status> {
+    return Effect.callback((resume) => {
+      const look = () => {
+        const { manners } = this
+        if (manners === "Hangs") return
+        if (typeof manners === "object") resume(Effect.fail(manners.status))
+        else {
+          const status = read()
+          if (status === undefined) return
+          resume(Effect.succeed(status))
+        }
+        this.lookers.delete(look)
+      }
+      this.lookers.add(look)
+      look()
+      return Effect.sync(() => this.lookers.delete(look))
+    })
   }
 
   /** The handlers of `HealthService`. */
   readonly handlers = {
-    check: ({ service }: HealthCheckRequest): Effect.Effect<HealthCheckResponse, Status> => {
-      const status = this.get(service)
-      return status === "ServiceUnknown"
-        ? Effect.fail({ _tag: "NotFound", details: `no service ${JSON.stringify(service)}` })
-        : Effect.succeed({ status })
-    },
-    watch: ({ service }: HealthCheckRequest): Stream.Stream<HealthCheckResponse> => this.watch(service)
+    check: ({ service }: HealthCheckRequest): Effect.Effect<HealthCheckResponse, Status> =>
+      Effect.suspend(() => {
+        this.asked++
+        return Effect.flatMap(
+          this.when(() => this.get(service)),
+          (status): Effect.Effect<HealthCheckResponse, Status> =>
+            status === "ServiceUnknown"
+              ? Effect.fail({ _tag: "NotFound", details: `no service ${JSON.stringify(service)}` })
+              : Effect.succeed({ status })
+        )
+      }),
+    watch: ({ service }: HealthCheckRequest): Stream.Stream<HealthCheckResponse, Status> => this.watch(service)
   }
 }
 

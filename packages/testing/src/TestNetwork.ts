@@ -146,6 +146,8 @@ export interface ServerOptions {
   readonly security?: Security | undefined
   /** A connection as old as this is sent away in order. Default: never. */
   readonly maxConnectionAge?: Duration.Input | undefined
+  /** Whether it has `grpc.health.v1` beside its methods: see `server.health`. Default: it has. */
+  readonly health?: boolean | undefined
 }
 
 /** Where and how servers of `layerService` run. */

@@ -36,6 +36,8 @@ export interface TestServer {
   readonly defects: Effect.Effect<ReadonlyArray<unknown>>
   /** Changes what `grpc.health.v1` says of a service; `""` is the server as a whole. */
   readonly setHealth: (service: string, status: Health.ServingStatus) => Effect.Effect<void>
+  /** What it says of its health, how, and how many watch. */
+  readonly health: Health.HealthState
   /**
    * Ends as a killed process does: connections close, connects are refused. Completes when all handlers have ended, and
    * clients in this process have seen it.
@@ -179,6 +181,7 @@ export const make = <const S extends object>(
       address: sockets.address,
       calls: Effect.sync(() => [...seen]),
       defects: Effect.sync(() => [...thrown]),
+      health,
       setHealth: (service, status) => Effect.sync(() => health.set(service, status)),
       kill: alone(Effect.uninterruptible(end)),
       restart: alone(Effect.uninterruptible(Effect.andThen(end, start)))

@@ -14,10 +14,11 @@ import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { ClientFrame, ServerFrame } from "./Frame.ts"
+import { HealthState, served } from "./Health.ts"
 import type { Felt, Host, Listener, Security } from "./Host.ts"
 import { good, type Manners, nothing, type Seen } from "./Manners.ts"
 import type { Network } from "./Network.ts"
-import type { Routes } from "./Route.ts"
+import type { Route, Routes } from "./Route.ts"
 import { type ConnectionOwner, type GoAwayOptions, ServerConnection } from "./ServerConnection.ts"
 import type { Socket } from "./Socket.ts"
 import type { Timers } from "./Timers.ts"
@@ -33,6 +34,8 @@ export interface VirtualServerOptions {
   readonly security?: Security | undefined
   /** A connection as old as this is sent away in order. Default: never. */
   readonly maxConnectionAge?: Duration.Input | undefined
+  /** Whether it has `grpc.health.v1` beside its routes. Default: it has. */
+  readonly health?: boolean | undefined
 }
 
 /** What is wrong with an address that a server is to listen at. A client must come to the same one. */
@@ -66,6 +69,8 @@ export class VirtualServer implements ConnectionOwner, Listener {
   readonly security: Security
   readonly manners: Manners
   readonly seen: Seen = nothing()
+  /** What it says of its health. Itself (`""`) and the services of its routes are `Serving` until they are set otherwise. */
+  readonly health: HealthState
   readonly connections = new Set<ServerConnection>()
   private readonly maxConnectionAge: number
   private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
@@ -79,7 +84,8 @@ export class VirtualServer implements ConnectionOwner, Listener {
   ) {
     this.host = host
     this.timers = timers
-    this.routes = options.routes
+    this.health = new HealthState(["", ...Array.from(options.routes.keys(), (path) => path.split("/")[1]!)])
+    this.routes = options.health === false ? options.routes : withHealth(options.routes, this.health)
     this.security = options.security ?? "Plaintext"
     this.manners = good(options.maxStreams)
     this.maxConnectionAge = millisOf(options.maxConnectionAge ?? Infinity)
@@ -161,6 +167,9 @@ export class VirtualServer implements ConnectionOwner, Listener {
     }
   }
 }
+
+const withHealth = (routes: Routes, health: HealthState): Routes =>
+  new Map([...served(health).map(({ path, ...route }) => [path, route as Route] as const), ...routes])
 
 /** Starts a server, for as long as the scope is open. Fails where somebody listens already, or options break a rule. */
 export const make = (

@@ -9,10 +9,12 @@ import * as RetryBudget from "@hawser/core/RetryBudget"
 import * as RoundRobin from "@hawser/core/RoundRobin"
 import * as Credentials from "@hawser/grpc/Credentials"
 import * as Grpc from "@hawser/grpc/Grpc"
+import * as HealthCheck from "@hawser/grpc/HealthCheck"
 import * as Retry from "@hawser/grpc/Retry"
 import { address } from "./faults.ts"
 import type { Ledger } from "./ledger.ts"
 import type { Settings } from "./script.ts"
+import { service } from "./service.ts"
 import type { Watch } from "./watch.ts"
 
 /** A schedule that tells whenever it starts. */
@@ -23,6 +25,13 @@ const counted = <Out, In>(schedule: Schedule.Schedule<Out, In>, started: () => v
       return Schedule.toStep(schedule)
     })
   )
+
+const healthOf = ({ health }: Settings) => {
+  const every = Schedule.spaced(50)
+  const backoff = Backoff.exponential({ initial: 20, multiplier: 1.6, max: 400 })
+  if (health === "watch") return HealthCheck.watch(service, { backoff, every, within: 300 })
+  return health === "poll" && HealthCheck.poll(service, every, { timeout: 100, unhealthyAfter: 2 })
+}
 
 /** Channel and cluster: the real ones, watched. */
 export const grpc = (settings: Settings, watch: Watch, ledger: Ledger) =>
@@ -44,5 +53,6 @@ export const grpc = (settings: Settings, watch: Watch, ledger: Ledger) =>
           }),
     perAttempt: ledger.attempts,
     reconnect: counted(Backoff.exponential({ initial: 20, multiplier: 1.6, max: 400 }), () => watch.restarted()),
-    drain: settings.drain
+    drain: settings.drain,
+    health: healthOf(settings)
   })

@@ -24,6 +24,15 @@ const make: Readonly<Record<FaultName, (address: string, amount: number) => Faul
   limitZero: (at) => Faults.limit(at, 0),
   kill: Faults.kill,
   freeze: Faults.freeze,
+  notServing: (at) => Faults.notServing(at),
+  flapping: (at, amount) => Faults.flapping(at, amount),
+  healthHangs: (at) => Faults.health(at, "Hangs"),
+  healthFails: (at, amount) =>
+    Faults.health(at, {
+      _tag: "Fails",
+      status: { _tag: (["Unavailable", "Internal", "ResourceExhausted"] as const)[amount]! }
+    }),
+  healthFloods: (at) => Faults.health(at, "Floods"),
   failCalls: (at, amount) => Faults.failCalls(at, (["Unavailable", "Internal", "ResourceExhausted"] as const)[amount])
 }
 

@@ -10,7 +10,12 @@ import type { World } from "@hawser/testing/Simulation"
 import { Phases } from "./phases.ts"
 
 /** What a fault is counted as. */
-export type Counted = Exclude<Felt, "bandwidth" | "resolution"> | "interrupt" | "deadline" | "scope closed"
+export type Counted =
+  | Exclude<Felt, "bandwidth" | "resolution">
+  | "not serving"
+  | "interrupt"
+  | "deadline"
+  | "scope closed"
 
 /** The books of one run, and the list of what was wrong in it. */
 export class Ledger {

@@ -43,6 +43,25 @@ describe("the client on a network in memory", () => {
     assert.notStrictEqual(await lines(8), first)
   })
 
+  it("finds a health check that nobody minds", { timeout: 120_000 }, async () => {
+    const { hasRoom } = LiveConnection.prototype
+    LiveConnection.prototype.hasRoom = function () {
+      return this.lending && this.inFlight < this.limit()
+    }
+    try {
+      const found = new Set<string>()
+      for (let seed = 1; seed <= 10 && found.size < 2; seed++) {
+        for (const problem of (await play(draw(seed, "health"))).problems) {
+          if (problem.startsWith("I-7 a lease of a connection that is not")) found.add(problem)
+        }
+      }
+      assert.isTrue(found.has("I-7 a lease of a connection that is not healthy"))
+      assert.isTrue(found.has("I-7 a lease of a connection that is not serving"))
+    } finally {
+      LiveConnection.prototype.hasRoom = hasRoom
+    }
+  })
+
   it("finds a mistake, and makes the script that shows it small", async () => {
     const { hasRoom } = LiveConnection.prototype
     // Lends one too many.

@@ -13,6 +13,7 @@ import { Events } from "@hawser/core/Event"
 import * as Channel from "@hawser/grpc/Channel"
 import * as Client from "@hawser/grpc/Client"
 import { GrpcCluster } from "@hawser/grpc/Grpc"
+import { Transport } from "@hawser/grpc/Transport"
 import * as Faults from "@hawser/testing/Faults"
 import type { World } from "@hawser/testing/Simulation"
 import * as TestNetwork from "@hawser/testing/TestNetwork"
@@ -21,6 +22,7 @@ import { Recorder } from "../../support/core/Recorder.ts"
 import { borrow, one, type TestClient } from "./calls.ts"
 import { grpc } from "./client.ts"
 import { address, toFault } from "./faults.ts"
+import { HealthWatch } from "./healthWatch.ts"
 import type { Ledger } from "./ledger.ts"
 import { probe } from "./probe.ts"
 import { calmAt, type Script } from "./script.ts"
@@ -58,9 +60,18 @@ export const scenario = (script: Script, world: World, watch: Watch, queue: Queu
       })
       server.host.weather.latency = settings.latency
     }
+    const health = new HealthWatch(ledger)
+    watch.lent = (connection) => health.lent(connection)
+    const transport = Layer.effect(
+      Transport,
+      Effect.map(Transport, (real) => health.over(real))
+    )
     const scope = yield* Scope.make()
     const context = yield* Layer.buildWithScope(
-      Layer.provide(grpc(settings, watch, ledger), TestNetwork.layerOf(net)),
+      Layer.provide(
+        grpc(settings, watch, ledger),
+        settings.health === "off" ? TestNetwork.layerOf(net) : Layer.provideMerge(transport, TestNetwork.layerOf(net))
+      ),
       scope
     ).pipe(Effect.provideService(Events, recorder))
     const client: TestClient = Client.make(definition, Context.get(context, Channel.Channel))
@@ -76,6 +87,7 @@ export const scenario = (script: Script, world: World, watch: Watch, queue: Queu
       if (queue.impatient > 0 && watch.failing) ledger.problem("I-9 waits although every endpoint fails")
       watch.idle(world.clock.now)
       ledger.phases.idle()
+      health.idle()
       if (open > watch.lives().length + watch.dialling()) ledger.problem("I-3 a connection without an owner")
     }
     ledger.phases.lends = () => net.connections.some((connection) => connection.isOpen) && watch.lends()

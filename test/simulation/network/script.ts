@@ -22,6 +22,8 @@ export interface Settings {
   readonly silence: boolean
   readonly roundRobin: boolean
   readonly drain: number
+  /** How the health of servers is asked for. */
+  readonly health: "off" | "watch" | "poll"
 }
 
 export type Kind = "unary" | "serverStreaming" | "clientStreaming" | "bidiStreaming"
@@ -99,12 +101,19 @@ export const faults = {
   limitZero: () => 0,
   kill: () => 0,
   freeze: () => 0,
-  failCalls: (dice) => dice.below(3)
+  failCalls: (dice) => dice.below(3),
+  notServing: () => 0,
+  flapping: (dice) => 1 + dice.below(200),
+  healthHangs: () => 0,
+  healthFails: (dice) => dice.below(3),
+  healthFloods: () => 0
 } as const satisfies Record<string, (dice: Dice) => number>
 
 export type FaultName = keyof typeof faults
 
-const names = Object.keys(faults) as ReadonlyArray<FaultName>
+/** Those that nobody notices who does not ask. */
+const sick: ReadonlyArray<FaultName> = ["notServing", "flapping", "healthHangs", "healthFails", "healthFloods"]
+const names = (Object.keys(faults) as ReadonlyArray<FaultName>).filter((name) => !sick.includes(name))
 /** Those that need new connections to be felt: something else breaks the old ones. */
 const needDial: ReadonlySet<FaultName> = new Set(["refuse", "blackHole", "mute", "slowSettings"])
 const breakers: ReadonlyArray<FaultName> = ["cut", "goAway", "kill"]
@@ -156,6 +165,7 @@ const drawFault = (
 /** What a run is about: which faults there are, how many, and whether the client is ended early. */
 export const scenarios = {
   storm: { names, most: 6, least: 5, ends: 0.3 },
+  health: { names: [...sick, ...sick, ...sick, ...names], most: 8, least: 6, ends: 0.2 },
   calm: { names, most: 1, least: 0, ends: 0.1 },
   limits: { names: ["limitLowered", "limitZero", "refuseStreams", "goAway", "latency"], most: 8, least: 5, ends: 0.2 },
   outage: { names: ["kill", "cut", "refuse", "blackHole", "mute", "freeze"], most: 10, least: 8, ends: 0.2 },
@@ -187,7 +197,8 @@ export const draw = (seed: number, name: ScenarioName = "storm"): Script => {
     reserve: dice.chance(0.5) ? 1 : 10,
     silence: dice.chance(0.7),
     roundRobin: dice.chance(0.3),
-    drain: dice.below(400)
+    drain: dice.below(400),
+    health: name === "health" ? (new Dice(seed * 17 + 3).chance(0.8) ? "watch" : "poll") : "off"
   }
   const steps: Array<Step> = []
   const calls = 200 + dice.below(60)

@@ -38,6 +38,9 @@ const method = <Req extends boolean, Res extends boolean>(
   options: idempotent ? ({ idempotency_level: "IDEMPOTENT" } as const) : {}
 })
 
+/** What is asked for its health. */
+export const service = "sim.Test"
+
 /** Each kind twice: `1` may be sent again, `0` may not. */
 export const definition = {
   unary1: method("Unary1", false, false, true),

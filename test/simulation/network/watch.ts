@@ -48,6 +48,8 @@ export class Watch {
   granted = 0
   /** While a caller gives up: what is released now says nothing about an endpoint. */
   interrupting = false
+  /** Told of each connection that is lent. */
+  lent: (connection: Connection) => void = () => {}
   private busySince = Infinity
   private made = 0
   private lost = 0
@@ -95,6 +97,8 @@ export class Watch {
       const out = lease.call(this, demand, now)
       if (out._tag === "Lease") {
         watch.granted++
+        if (!this.healthy) watch.problems.add("I-7 a lease of a connection that is not healthy")
+        watch.lent(this.connection as Connection)
         if (!this.lending) watch.problems.add("I-7 a lease of a connection that lends no more")
         if (!room) watch.problems.add("I-1 a lease above the limit")
         unreleased.set(out, this as unknown as Live)
@@ -172,7 +176,7 @@ export class Watch {
       if (pool.connectivity() !== "Ready" || pool.replacing || subchannels.length >= this.max) return false
       return subchannels.every((s) => {
         const { current } = s
-        return current !== undefined && current.limit() > 0 && current.inFlight >= current.limit()
+        return current !== undefined && current.healthy && current.limit() > 0 && current.inFlight >= current.limit()
       })
     })
   }
@@ -285,7 +289,8 @@ export class Watch {
       this.currents.set(subchannel, current)
     }
     if (now === "Ready" && current === undefined) this.problems.add("I-3 Ready without a connection")
-    if (now !== "Ready" && current !== undefined) this.problems.add(`I-3 ${now} with a connection`)
+    if (now === "Ready" && current?.healthy === false) this.problems.add("I-7 Ready, and not healthy")
+    if (now !== "Ready" && current?.healthy === true) this.problems.add(`I-3 ${now} with a connection`)
     if (current !== undefined) {
       if (draining.includes(current)) this.problems.add("I-3 lends and drains")
       this.count(current)

@@ -3,10 +3,13 @@ import { Effect, Exit, Fiber, Latch, Metric, Schedule, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Cluster from "@hawser/core/Cluster"
 import type { ConnectError } from "@hawser/core/ConnectError"
+import { make as demand } from "@hawser/core/Demand"
 import * as Health from "@hawser/core/Health"
+import { HealthChecks } from "@hawser/core/HealthGate"
 import type { OptionsError } from "@hawser/core/OptionsError"
+import { Pool } from "@hawser/core/Pool"
 import { make, type TestClusterOptions } from "../../support/core/clusters.ts"
-import { endpoint, settle, Waiter } from "../../support/core/parts.ts"
+import { endpoint, leased, parts, settle, Waiter } from "../../support/core/parts.ts"
 import { ScriptedHealth } from "../../support/core/ScriptedHealth.ts"
 import type { ScriptedSession } from "../../support/core/ScriptedSession.ts"
 
@@ -313,6 +316,34 @@ describe("the permit of a probe", () => {
       yield* Fiber.interrupt(probe)
       first.lease!.release("Success")
       assert.isDefined(borrow().lease)
+    })
+  )
+
+  it.effect("a connection that is given up while it is probed still counts what is in flight on it", () =>
+    Effect.gen(function* () {
+      const { connector, options } = yield* parts()
+      const { health } = new ScriptedHealth({
+        open: () => (subject) =>
+          Effect.scoped(
+            Effect.andThen(
+              subject.permit,
+              Effect.suspend(() => (subject.say(Health.healthy), Effect.never))
+            )
+          )
+      })
+      const pool = new Pool(endpoint("a"), {
+        ...options,
+        health: new HealthChecks({ ...options, health, target: "t" })
+      })
+      pool.start()
+      connector.dials[0]!.open()
+      yield* settle
+      const lease = leased(pool.lease(demand()))
+      pool.remove(pool.subchannels[0]!, "Surplus")
+      assert.deepStrictEqual([pool.load(), pool.all().length], [1, 2])
+      lease.release("Success")
+      yield* settle
+      assert.deepStrictEqual([pool.load(), connector.closed], [0, 1])
     })
   )
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Credentials, Keepalive, type Retry } from "@hawser/grpc"
-import { type Outlier, RoundRobin } from "@hawser/core"
+import { type Health, type Outlier, RoundRobin } from "@hawser/core"
 import * as GrpcConfig from "@hawser/grpc/GrpcConfig"
 import { Config, ConfigProvider, Effect, Layer } from "effect"
 import { inspect } from "node:util"
@@ -36,6 +36,7 @@ describe("GrpcConfig", () => {
         G_OUTLIER: "0.25",
         G_BALANCER: "round_robin",
         G_SLOW_START: "30 seconds",
+        G_HEALTH: "shop.Orders",
         G_DEADLINE: "2 seconds",
         G_RETRY: "5",
         G_PROXY: "proxy:3128",
@@ -50,7 +51,8 @@ describe("GrpcConfig", () => {
       assert.strictEqual(options.balancer, RoundRobin.policy)
       assert.strictEqual((options.retry as Retry.RetryPolicy).maxAttempts, 5)
       assert.strictEqual((options.outlier as Outlier.Outlier).maximumEjected, 0.25)
-      const { balancer: _b, credentials: _c, outlier: _o, retry: _r, ...rest } = options
+      assert.strictEqual((options.health as Health.Health<unknown>).name, "watch shop.Orders")
+      const { balancer: _b, credentials: _c, health: _h, outlier: _o, retry: _r, ...rest } = options
       assert.deepStrictEqual(rest, {
         target: "greeter:50051",
         authority: "greeter",
@@ -109,6 +111,18 @@ describe("GrpcConfig", () => {
         family: 4,
         empty: "Accept"
       })
+    })
+  )
+
+  it.effect("takes true for the health of the whole server, false for none, and nothing for what is around it", () =>
+    Effect.gen(function* () {
+      const healthOf = (env: Record<string, string>) =>
+        Effect.map(read({ G_TARGET: "a:1", ...env }), ({ health }) => (health ? health.name : health))
+      assert.strictEqual(yield* healthOf({ G_HEALTH: "true" }), "watch")
+      assert.strictEqual(yield* healthOf({ G_HEALTH: "false" }), false)
+      assert.strictEqual(yield* healthOf({}), undefined)
+      const long = yield* failure({ G_TARGET: "a:1", G_HEALTH: "x".repeat(2_000) })
+      assert.deepStrictEqual(long._tag === "OptionsError" && long.issues.map(({ path }) => path), ["health"])
     })
   )
 

@@ -1,8 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Backoff, Outlier, PeakEwma, Resolver, RoundRobin } from "@hawser/core"
-import { type Channel, Credentials, Deadline, type GrpcOptions, Hedge, Keepalive, Retry } from "@hawser/grpc"
+import {
+  Auth,
+  type Channel,
+  Credentials,
+  Deadline,
+  type GrpcOptions,
+  HealthCheck,
+  Hedge,
+  Keepalive,
+  Retry
+} from "@hawser/grpc"
 import { decode, decodeBare } from "@hawser/grpc/Options"
-import { Duration, Effect, Exit, Schedule } from "effect"
+import { Duration, Effect, Exit, Redacted, Schedule } from "effect"
 import { cert, key } from "../../support/pem.ts"
 
 const target = "dns:///greeter:50051"
@@ -26,6 +36,8 @@ describe("defaults", () => {
       assert.deepStrictEqual(decoded.queue, { max: 1000, timeoutMillis: 30_000 })
       assert.deepStrictEqual(decoded.silence, { atLeastMillis: 200 })
       assert.deepStrictEqual(decoded.keepalive, Keepalive.make())
+      assert.strictEqual(decoded.health, undefined)
+      assert.strictEqual(decoded.auth, false)
       assert.strictEqual(decoded.balancer, PeakEwma.policy)
       assert.strictEqual(decoded.deadlineMillis, 15_000)
       assert.strictEqual((decoded.retry as Retry.RetryPolicy).maxAttempts, 3)
@@ -72,12 +84,34 @@ describe("defaults", () => {
       const decoded = yield* decodeBare({ target })
       assert.strictEqual(decoded.deadlineMillis, Infinity)
       assert.strictEqual(decoded.retry, false)
+      assert.strictEqual(decoded.auth, false)
       assert.strictEqual(decoded.connections.max, 4)
     })
   )
 })
 
 describe("options", () => {
+  it.effect("health and auth are values of their modules, or false", () =>
+    Effect.gen(function* () {
+      const health = HealthCheck.watch("shop.Orders")
+      const auth = Auth.make({ token: Effect.succeed(Redacted.make("a")) })
+      const decoded = yield* decode({ target, health, auth })
+      assert.deepStrictEqual([decoded.health, decoded.auth], [health, auth])
+      assert.strictEqual((yield* decodeBare({ target, health: false })).health, false)
+      const wrong = yield* Effect.flip(decode({ target, health: { service: "shop.Orders" }, auth: "Bearer secret" }))
+      assert.deepStrictEqual(
+        wrong.issues.map(({ path, rule }) => [path, rule]),
+        [
+          ["health", "HealthCheck.watch(…), HealthCheck.poll(…), Health.poll(…) or false"],
+          ["auth", "Auth.make({ … }) or false"]
+        ]
+      )
+      assert.notInclude(wrong.message, "secret")
+      const bare = yield* Effect.flip(decodeBare({ target, auth }))
+      assert.strictEqual(bare.issues[0]?.path, "auth")
+    })
+  )
+
   it.effect("are taken as they are said", () =>
     Effect.gen(function* () {
       const retry = Retry.make({ maxAttempts: 2 })

@@ -440,7 +440,7 @@ describe("an explanation", () => {
   request: 1,024 bytes at most, for each message
   response: 0 bytes at most, for each message
   balancing: round_robin; not known here: grpclb
-  health: not checked yet: the config asks for "shop", and health checks come later`
+  health: watched: "shop"`
     )
     assert.deepStrictEqual([attempts, waitsMillis, method], [4, [100, 200, 300], path])
     assert.strictEqual(own.timeoutMillis, 1_500)

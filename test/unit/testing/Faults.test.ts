@@ -22,6 +22,9 @@ const pairs: Readonly<Record<string, readonly [Faults.Fault, Faults.Fault]>> = {
   kill: [Faults.kill(one), Faults.kill(one)],
   refuseStreams: [Faults.refuseStreams(one), Faults.refuseStreams(one)],
   limit: [Faults.limit(one, 3), Faults.limit(one, 0)],
+  notServing: [Faults.notServing(one), Faults.notServing(one, "test.Echo")],
+  flapping: [Faults.flapping(one, "1 second"), Faults.flapping(one, "1 minute")],
+  health: [Faults.health(one, "Hangs"), Faults.health(one, "Floods")],
   failCalls: [Faults.failCalls(one), Faults.failCalls(one, "Internal")],
   resolve: [Faults.resolve("greeter", "NotFound"), Faults.resolve("greeter", ["10.0.0.9"])],
   resolveAddress: [Faults.resolve("10.0.0.1", []), Faults.resolve("10.0.0.1", "Silence")],
@@ -31,11 +34,12 @@ const pairs: Readonly<Record<string, readonly [Faults.Fault, Faults.Fault]>> = {
 
 /** Everything that a fault may change. */
 const state = ({ network, servers }: TestNetwork.TestNetwork) => {
-  const { host, manners, up } = servers.get(one)!
+  const { health, host, manners, up } = servers.get(one)!
   return {
     weather: { ...host.weather },
     host: [host.refusing, host.swallows, host.isFrozen, host.isSilent, up],
     manners: { ...manners },
+    health: [health.manner, ...health.names.map((name) => `${name} ${health.get(name)}`)],
     names: [network.answerOf("greeter"), network.answerOf("10.0.0.1"), network.lookupMillis]
   }
 }

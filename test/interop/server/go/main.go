@@ -1,20 +1,26 @@
-// The interop services over grpc-go: main [CERTIFICATE KEY]
-// It prints its port and ends when stdin does. Debian's grpc-go comes without its own interop server and the code that
+// The interop services over grpc-go, and its own health service: main [CERTIFICATE KEY]
+// It prints its port and ends when stdin does. A line there sets the health of a service: SERVICE NUMBER;
+// or changes it as fast as it can be changed: SERVICE flood.
+// Debian's grpc-go comes without its own interop server and the code that
 // is generated for it; the protobuf runtime reads these structs by their tags.
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
-	"io/ioutil"
 	"log"
 	"net"
 	"os"
+	"strconv"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
@@ -203,11 +209,25 @@ func main() {
 			{StreamName: "FullDuplexCall", Handler: duplexCall, ServerStreams: true, ClientStreams: true},
 		},
 	}, struct{}{})
+	states := health.NewServer()
+	healthpb.RegisterHealthServer(server, states)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
 	go func() { log.Fatal(server.Serve(listener)) }()
 	fmt.Printf("{\"port\":%d}\n", listener.Addr().(*net.TCPAddr).Port)
-	_, _ = io.Copy(ioutil.Discard, os.Stdin)
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		words := strings.Split(lines.Text(), " ")
+		if len(words) == 2 && words[1] == "flood" {
+			go func() {
+				for number := 1; ; number = 3 - number {
+					states.SetServingStatus(words[0], healthpb.HealthCheckResponse_ServingStatus(number))
+				}
+			}()
+		} else if number, err := strconv.Atoi(words[len(words)-1]); err == nil && len(words) == 2 {
+			states.SetServingStatus(words[0], healthpb.HealthCheckResponse_ServingStatus(number))
+		}
+	}
 }
