@@ -9,7 +9,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "ConnectError Connectivity Demand DrainReport Endpoint Outcome",
     "Event Health HealthStats Lease Session Snapshot Watch",
     "Borrow Connector EndpointSet EventLog Upstream",
-    "Backoff Estimate Gauges HealthVerdict Outbox Reconnect RetryBudget RetryThrottle",
+    "Backoff Child Estimate Gauges HealthVerdict Outbox Reconnect RetryBudget RetryThrottle",
     "Hysteresis Merge Publisher SlowStart Subset",
     "Ejection LiveConnection OutlierRules Race Resolver",
     "HealthGate Outlier OutlierRecord",

@@ -148,7 +148,7 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
       return known
     })
     for (const member of before.values()) {
-      member.unfollow?.()
+      member.gone = true
       this.detector?.removed(member)
       this.ejection.forget(member.upstream)
       this.trials.forget(member)
@@ -167,7 +167,8 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
     if (state === "Ready") member.ready(now())
     member.fresh = unsettled.has(state)
     let penalised = upstream.penalised()
-    member.unfollow = upstream.subscribe(() => {
+    upstream.subscribe(() => {
+      if (member.gone) return
       const next = upstream.connectivity()
       const nextPenalised = upstream.penalised()
       if (next !== state || nextPenalised !== penalised) {

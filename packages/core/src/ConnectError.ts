@@ -86,6 +86,19 @@ export class ConnectError extends Data.TaggedError("ConnectError")<{
   }
 }
 
+/**
+ * A dial that took too long.
+ *
+ * ```ts import.meta.vitest
+ * import { Duration } from "effect"
+ * import { ConnectError } from "@hawser/core"
+ *
+ * ConnectError.timedOut(Duration.seconds(20), "10.0.0.7:50051").message // => "TimedOut (10.0.0.7:50051)"
+ * ```
+ */
+export const timedOut = (after: Duration.Duration, endpoint: string): ConnectError =>
+  new ConnectError({ reason: { _tag: "TimedOut", after }, endpoint })
+
 const describe = (reason: ConnectReason): string => {
   switch (reason._tag) {
     case "Tls":

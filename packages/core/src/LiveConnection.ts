@@ -11,6 +11,7 @@ import type { Verdict } from "./Health.ts"
 import { Full, type Lease, type LeaseObserver, type LoadReport, type Refusal } from "./Lease.ts"
 import type { Outcome } from "./Outcome.ts"
 import type { Session } from "./Session.ts"
+import { longAgo } from "./Time.ts"
 
 /** So many cancelled borrows, within so long, and the connection is exchanged. */
 const maxCancels = 500
@@ -91,9 +92,9 @@ export class LiveConnection<C> {
   /** Not lent until it has shown that it is still there: this process was frozen. */
   doubted = false
   /** When this process was last found to have been frozen. */
-  thawedAt = -Infinity
+  thawedAt = longAgo
   /** When it was last asked for a sign of life, and how many borrows had been answered when it last had to show one. */
-  pingedAt = -Infinity
+  pingedAt = longAgo
   answeredAtPing = -1
   /** After its loss, a redial waits for so long and for no backoff. */
   redialMillis: number | undefined = undefined
@@ -104,8 +105,7 @@ export class LiveConnection<C> {
   private newest: LiveLease<C> | undefined = undefined
   private repliedAt: number
   readonly owner: LiveOwner<C>
-  private cancels = 0
-  private cancelsSince = -Infinity
+  private cancels: { since: number; count: number } | undefined = undefined
   private readonly methods: MethodEstimates
   private readonly maxStreams: number
 
@@ -203,11 +203,10 @@ export class LiveConnection<C> {
 
   /** Servers cut connections on which calls are cancelled in quick succession (CVE-2023-44487): Node at a thousand. */
   private countCancel(now: number): void {
-    if (now - this.cancelsSince > cancelsWithinMillis) {
-      this.cancelsSince = now
-      this.cancels = 0
+    if (this.cancels === undefined || now - this.cancels.since > cancelsWithinMillis) {
+      this.cancels = { since: now, count: 0 }
     }
-    if (++this.cancels < maxCancels) return
+    if (++this.cancels.count < maxCancels) return
     this.cancelledMany = true
     this.expiresAt = now
   }

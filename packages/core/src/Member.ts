@@ -13,6 +13,7 @@ import type { Outcome } from "./Outcome.ts"
 import type { OutlierDetector } from "./OutlierDetector.ts"
 import { details, type OutlierRecord } from "./OutlierRecord.ts"
 import { factor, type SlowStart } from "./SlowStart.ts"
+import { longAgo } from "./Time.ts"
 import type { Snapshot, Upstream } from "./Upstream.ts"
 
 /** No single failure makes a member look slower than this. */
@@ -59,21 +60,21 @@ export class Member<C, E> implements LeaseObserver {
   endpoint: Endpoint
   /** Neither Ready nor failed so far: a later tier waits for it. */
   fresh = true
-  /** Ends the balancer's subscription. */
-  unfollow: (() => void) | undefined = undefined
+  /** Not of the balancer any more. */
+  gone = false
   readonly estimate = new Estimate(true)
   outstanding = 0
   /** Its outcomes and the verdict on them, from the first call that ended on. */
   record: OutlierRecord | undefined = undefined
   /** When the last borrow was granted. */
-  pickedAt = -Infinity
+  pickedAt = longAgo
   /** When it was last Ready for the first time, or after a dial had failed. */
-  readyAt = -Infinity
+  readyAt = longAgo
   /** When its slow start is over. */
-  warmAt = -Infinity
+  warmAt = longAgo
   /** What the backend said last of its load, where the policy wants to know; and when it did. */
   report: LoadReport | undefined = undefined
-  reportedAt = -Infinity
+  reportedAt = longAgo
   /** Not Ready yet, or not since a dial failed. */
   private cold = true
   private readonly slowStart: SlowStart | undefined
@@ -208,7 +209,7 @@ export class Member<C, E> implements LeaseObserver {
     if (!this.cold) return
     this.cold = false
     this.readyAt = now
-    this.warmAt = this.slowStart === undefined ? -Infinity : now + this.slowStart.windowMillis
+    this.warmAt = this.slowStart === undefined ? longAgo : now + this.slowStart.windowMillis
   }
 
   /** A dial failed: whoever answers next may have started anew. */

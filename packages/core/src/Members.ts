@@ -27,11 +27,8 @@ export interface MembersOptions<C> {
   readonly answered: (error: ConnectError) => void
 }
 
-/** One endpoint: one pool, or one for each connection. */
-interface Group<C> {
-  readonly endpoint: Endpoint
-  readonly pools: ReadonlyArray<Pool<C>>
-}
+/** One endpoint: one pool, or one for each connection. There may be thousands: no object stands around the one pool. */
+type Group<C> = Pool<C> | ReadonlyArray<Pool<C>>
 
 /** A connection that leads to trouble is exchanged at most once in this time. */
 const exchangeEveryMillis = 10_000
@@ -100,12 +97,13 @@ export class Members<C> {
     const { max, min } = this.options.pool
     const { peak } = this
     this.peak = this.load()
-    for (const [key, { endpoint, pools }] of this.groups) {
+    for (const [key, group] of this.groups) {
+      const pools = poolsOf(group)
       if (pools.length <= min || pools.length > max) continue
       const last = pools.at(-1)!
       const rest = pools.slice(0, -1)
       if (peak >= capacity(rest) * pressure * 0.75) continue
-      this.groups.set(key, { endpoint, pools: rest })
+      this.groups.set(key, rest)
       this.dismiss([last], "Surplus")
       this.told()
     }
@@ -138,8 +136,8 @@ export class Members<C> {
       // Listed twice: the first one counts.
       if (this.groups.has(key)) continue
       const known = before.get(key)
-      const pools = known?.pools ?? this.create(endpoint)
-      const group = { endpoint, pools }
+      const group = known ?? this.create(endpoint)
+      for (const pool of poolsOf(group)) pool.endpoint = endpoint
       if (known === undefined) added.push(group)
       this.groups.set(key, group)
     }
@@ -148,17 +146,17 @@ export class Members<C> {
       publish({ _tag: "Resolved", added: names(added), removed: names(removed) })
     }
     // Before anybody is told, so that who waits finds them dialling, and nobody finds those that are gone.
-    for (const { pools } of added) for (const pool of pools) pool.start()
+    for (const group of added) for (const pool of poolsOf(group)) pool.start()
     this.told()
     this.dismiss(
-      removed.flatMap(({ pools }) => pools),
+      removed.flatMap((group) => poolsOf(group)),
       "Removed"
     )
   }
 
-  private create(endpoint: Endpoint): ReadonlyArray<Pool<C>> {
+  private create(endpoint: Endpoint): Group<C> {
     const { l4, pool } = this.options
-    return l4 ? Array.from({ length: pool.min }, (_, i) => this.single(endpoint, i)) : [new Pool<C>(endpoint, pool)]
+    return l4 ? Array.from({ length: pool.min }, (_, i) => this.single(endpoint, i)) : new Pool<C>(endpoint, pool)
   }
 
   private single(endpoint: Endpoint, index: number): Pool<C> {
@@ -170,9 +168,9 @@ export class Members<C> {
     const { balancer, silence } = this.options
     const candidates: Array<Candidate<C, ConnectError>> = []
     const all: Array<Pool<C>> = []
-    for (const { endpoint, pools } of this.groups.values()) {
-      for (const pool of pools) {
-        candidates.push({ upstream: pool, endpoint })
+    for (const group of this.groups.values()) {
+      for (const pool of poolsOf(group)) {
+        candidates.push({ upstream: pool, endpoint: pool.endpoint })
         all.push(pool)
       }
     }
@@ -212,13 +210,14 @@ export class Members<C> {
   /** Where connections are members: one more when nine tenths of their permits are taken, one dial at a time. */
   private grow(): void {
     const { max } = this.options.pool
-    for (const [key, { endpoint, pools }] of this.groups) {
+    for (const [key, group] of this.groups) {
+      const pools = poolsOf(group)
       const load = pools.reduce((n, pool) => n + pool.load(), 0)
       this.peak = Math.max(this.peak, load)
       if (pools.length >= max || load < capacity(pools) * pressure) continue
       if (!pools.every((pool) => pool.connectivity() === "Ready")) continue
-      const more = this.single(endpoint, pools.length)
-      this.groups.set(key, { endpoint, pools: [...pools, more] })
+      const more = this.single(pools[0]!.endpoint, pools.length)
+      this.groups.set(key, [...pools, more])
       more.start()
       this.told()
     }
@@ -229,8 +228,13 @@ export class Members<C> {
 const capacity = <C>(pools: ReadonlyArray<Pool<C>>): number =>
   pools.reduce((n, pool) => pool.connections().reduce((m, live) => m + live.limit(), n), 0)
 
+const poolsOf = <C>(group: Group<C>): ReadonlyArray<Pool<C>> => (group instanceof Pool ? [group] : group)
+
 /** Equal for endpoints that connections may go on serving. */
-const keyOf = (endpoint: Endpoint): string => JSON.stringify([endpoint.authority, [...endpoint.addresses].sort()])
+const keyOf = (endpoint: Endpoint): string =>
+  endpoint.authority === undefined && endpoint.addresses.length === 1
+    ? endpoint.addresses[0]
+    : JSON.stringify([endpoint.authority, [...endpoint.addresses].sort()])
 
 const names = <C>(groups: ReadonlyArray<Group<C>>): ReadonlyArray<string> =>
-  groups.map(({ endpoint }) => name(endpoint))
+  groups.map((group) => name(poolsOf(group)[0]!.endpoint))

@@ -6,6 +6,7 @@
  * Within the pool, the connection with the fewest borrows lends.
  */
 import { Bindings } from "./Bindings.ts"
+import type { Parent } from "./Child.ts"
 import type { ConnectError } from "./ConnectError.ts"
 import { best, type Connectivity } from "./Connectivity.ts"
 import type { Demand } from "./Demand.ts"
@@ -73,8 +74,9 @@ interface Rotation<C> {
  * await Effect.runPromise(Effect.scoped(program))
  * ```
  */
-export class Pool<C> extends UpstreamBase<C, ConnectError> {
-  readonly endpoint: Endpoint
+export class Pool<C> extends UpstreamBase<C, ConnectError> implements Parent<Subchannel<C>> {
+  /** As the resolver said last; its addresses never change. */
+  endpoint: Endpoint
   subchannels: ReadonlyArray<Subchannel<C>> = none
   /** The most borrows at once since the last `shrink`. */
   private peak = 0
@@ -326,24 +328,20 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> {
     const subchannel = new Subchannel(this.endpoint, why, this.options)
     // Not by a spread, which leaves room for 16 more.
     this.subchannels = this.subchannels.concat(subchannel)
-    let last = subchannel.connectivity()
-    let barred = false
-    subchannel.subscribe(() => {
-      const now = subchannel.connectivity()
-      const nowBarred = subchannel.current?.barred === true
-      if (now !== last || nowBarred !== barred) {
-        last = now
-        barred = nowBarred
-        this.update()
-        if (now === "Ready") this.rotated(subchannel)
-      } else {
-        if (now === "Shutdown") this.forgetRetired()
-        this.changed()
-      }
-    })
+    subchannel.parent = this
     this.update()
     subchannel.start()
     return subchannel
+  }
+
+  childChanged(subchannel: Subchannel<C>, different: boolean): void {
+    if (different) {
+      this.update()
+      if (subchannel.connectivity() === "Ready") this.rotated(subchannel)
+    } else {
+      if (subchannel.connectivity() === "Shutdown") this.forgetRetired()
+      this.changed()
+    }
   }
 
   private rotated(fresh: Subchannel<C>): void {

@@ -60,7 +60,9 @@ class Suspicion<C> {
 
 /** Finds connections that are dead without saying so. */
 export class Silence<C, E> {
-  private suspicions: ReadonlyArray<Suspicion<C>> = []
+  private pools: ReadonlyArray<Pool<C>> = []
+  /** Of those that fell silent: most never do. */
+  private readonly suspicions = new Map<Pool<C>, Suspicion<C>>()
   private readonly options: SilenceOptions<C, E>
   /** Stalls of this process: when they ended, and how long they were. */
   private stalls: ReadonlyArray<{ readonly end: number; readonly millis: number }> = []
@@ -72,27 +74,33 @@ export class Silence<C, E> {
 
   /** Looks at these from now on. What is known of those that stay is kept. */
   follow(pools: ReadonlyArray<Pool<C>>): void {
-    const known = new Map(this.suspicions.map((suspicion) => [suspicion.pool, suspicion]))
-    this.suspicions = pools.map((pool) => known.get(pool) ?? new Suspicion(pool))
+    this.pools = pools
+    const stays = new Set(pools)
+    for (const pool of this.suspicions.keys()) if (!stays.has(pool)) this.suspicions.delete(pool)
   }
 
   /** Looks at every connection. Called every 50 ms while there are borrows in flight or suspicions. */
   tick(now: number, deafMillis: number): void {
     if (deafMillis > 0 || this.stalls.length > 0) this.remember(now, deafMillis)
-    for (const suspicion of this.suspicions) {
-      this.listen(suspicion, now)
-      this.judge(suspicion, now)
+    for (const pool of this.pools) {
+      let suspicion = this.suspicions.get(pool)
+      if (this.listen(pool, now) && suspicion === undefined) {
+        suspicion = new Suspicion(pool)
+        this.suspicions.set(pool, suspicion)
+      }
+      if (suspicion !== undefined) this.judge(suspicion, now)
     }
   }
 
   /** Whether somebody is under suspicion, so that the ticks must go on. */
   busy(): boolean {
-    return this.suspicions.some((s) => s.ejectedAt !== undefined || s.replacement !== undefined)
+    for (const s of this.suspicions.values()) if (s.ejectedAt !== undefined || s.replacement !== undefined) return true
+    return false
   }
 
-  /** Puts connections aside, and takes them back when they speak. */
-  private listen(suspicion: Suspicion<C>, now: number): void {
-    const { pool } = suspicion
+  /** Puts connections aside, and takes them back when they speak. Answers whether one was put aside. */
+  private listen(pool: Pool<C>, now: number): boolean {
+    let aside = false
     for (const subchannel of pool.subchannels) {
       const live = subchannel.current
       if (live === undefined || !live.lending || live.doubted) continue
@@ -100,6 +108,7 @@ export class Silence<C, E> {
       if (live.quarantinedAt === undefined) {
         if (now - heard < this.options.atLeastMillis || !this.overdue(live, heard, now)) continue
         live.quarantinedAt = now
+        aside = true
         this.tell({
           _tag: "Quarantined",
           endpoint: name(pool.endpoint),
@@ -116,6 +125,7 @@ export class Silence<C, E> {
         pool.update()
       }
     }
+    return aside
   }
 
   /** A call should have been answered, and nothing at all was heard for that long. */

@@ -13,7 +13,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import { ConnectError, ofCause } from "./ConnectError.ts"
+import { Child } from "./Child.ts"
+import { ConnectError, ofCause, timedOut } from "./ConnectError.ts"
 import type { Connectivity } from "./Connectivity.ts"
 import type { Demand } from "./Demand.ts"
 import { type Endpoint, name } from "./Endpoint.ts"
@@ -24,11 +25,10 @@ import { LiveConnection, type LiveOwner } from "./LiveConnection.ts"
 import * as Reconnect from "./Reconnect.ts"
 import type { SubchannelOptions } from "./SubchannelOptions.ts"
 import { snapshotOf } from "./SubchannelSnapshot.ts"
-import { type Snapshot, UpstreamBase } from "./Upstream.ts"
+import type { Snapshot } from "./Upstream.ts"
 
 /** A connection that lasted this long has proved itself. */
 const provenMillis = 10_000
-
 const none: ReadonlyArray<never> = []
 
 /**
@@ -68,7 +68,7 @@ const none: ReadonlyArray<never> = []
  * await Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(TestClock.layer())))
  * ```
  */
-export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements LiveOwner<C> {
+export class Subchannel<C> extends Child<C, ConnectError> implements LiveOwner<C> {
   readonly endpoint: Endpoint
   /** The connection that lends, or that is put aside for silence. */
   current: LiveConnection<C> | undefined = undefined
@@ -116,6 +116,9 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   connectivity(): Connectivity {
     return this.state
   }
+  protected override barred(): boolean {
+    return this.current?.barred === true
+  }
   override penalised(): boolean {
     return this.current?.quarantinedAt !== undefined
   }
@@ -128,8 +131,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
     return this.current?.oldest?.startedAt ?? Infinity
   }
   snapshot(): Snapshot {
-    const { current, draining, endpoint, lastError, state } = this
-    return snapshotOf({ current, draining: draining.length, endpoint, inFlight: this.load(), lastError, state })
+    return snapshotOf(this)
   }
 
   /** Its connection must show that it is still there before it lends again. */
@@ -227,8 +229,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
         const { connectTimeout, connector, nextId, now } = this.options
         const endpoint = this.endpoint
         const scope = yield* Scope.make()
-        const reason = { _tag: "TimedOut", after: connectTimeout } as const
-        const orElse = () => Effect.fail(new ConnectError({ reason, endpoint: name(endpoint) }))
+        const orElse = () => Effect.fail(timedOut(connectTimeout, name(endpoint)))
         const dialled = Scope.provide(connector(endpoint), scope)
         const exit = yield* Effect.exit(restore(Effect.timeoutOrElse(dialled, { duration: connectTimeout, orElse })))
         if (Exit.isFailure(exit)) {
@@ -309,11 +310,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
         yield* this.backOff(error, true)
       } else if (redialMillis !== undefined || live.doubted) yield* Effect.sleep(redialMillis ?? 0)
       else if (live.answered > 0 || lasted) this.reconnect = undefined
-      else {
-        this.unproven = live
-        yield* this.backOff(error, true)
-        this.unproven = undefined
-      }
+      else yield* this.backOff(error, true, live)
       yield* this.attempts()
     })
   }
@@ -335,8 +332,9 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
   }
 
   /** Waits out what is left of the delay since the attempt began. `lost`: it had succeeded, but came to nothing. */
-  private backOff(error: ConnectError, lost: boolean): Effect.Effect<void> {
+  private backOff(error: ConnectError, lost: boolean, live?: LiveConnection<C>): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
+      this.unproven = live
       const { now, publish } = this.options
       const reconnect = (this.reconnect ??= new Reconnect.Reconnect(this.options.reconnect))
       const delay = yield* reconnect.delay(now(), error, lost)
@@ -346,6 +344,7 @@ export class Subchannel<C> extends UpstreamBase<C, ConnectError> implements Live
       // One such loss may be bad luck, and who waits for the next connection goes on waiting.
       if (!lost || reconnect.unproven > 1) this.move("TransientFailure")
       yield* Effect.sleep(wait)
+      this.unproven = undefined
     })
   }
 }

@@ -8,20 +8,21 @@ import { verdictDetails } from "./HealthVerdict.ts"
 import type { LiveConnection } from "./LiveConnection.ts"
 import type { Snapshot } from "./Upstream.ts"
 
-/** The state of a subchannel. */
+/** A subchannel, as far as it is shown. */
 export interface Facts<C> {
   readonly current: LiveConnection<C> | undefined
   /** Connections that take no more borrows, and have some. */
-  readonly draining: number
+  readonly draining: ReadonlyArray<unknown>
   readonly endpoint: Endpoint
-  readonly inFlight: number
   readonly lastError: ConnectError | undefined
-  readonly state: Connectivity
+  connectivity(): Connectivity
+  load(): number
 }
 
 /** The state of a subchannel as a node of the tree. */
-export const snapshotOf = <C>({ current, draining, endpoint, inFlight, lastError, state }: Facts<C>): Snapshot => {
-  const details: Record<string, string | number | boolean> = { draining }
+export const snapshotOf = <C>(self: Facts<C>): Snapshot => {
+  const { current, draining, endpoint, lastError } = self
+  const details: Record<string, string | number | boolean> = { draining: draining.length }
   if (current !== undefined) {
     Object.assign(details, current.details())
     if (current.gate !== undefined) Object.assign(details, verdictDetails(current.gate.verdict))
@@ -29,8 +30,8 @@ export const snapshotOf = <C>({ current, draining, endpoint, inFlight, lastError
   return {
     kind: "subchannel",
     name: current?.id ?? name(endpoint),
-    connectivity: state,
-    inFlight,
+    connectivity: self.connectivity(),
+    inFlight: self.load(),
     details,
     children: []
   }

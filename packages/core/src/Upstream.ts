@@ -64,8 +64,6 @@ export interface Upstream<out C, out E = never> extends Pipeable {
  */
 export const isUpstream = (u: unknown): u is Upstream<unknown, unknown> => hasProperty(u, TypeId)
 
-const nobody: ReadonlyArray<() => void> = []
-
 /**
  * The base of upstreams: listeners, `pipe`, and nothing penalised.
  *
@@ -115,7 +113,8 @@ const nobody: ReadonlyArray<() => void> = []
  */
 export abstract class UpstreamBase<C, E> implements Upstream<C, E> {
   readonly [TypeId] = TypeId
-  private listeners: ReadonlyArray<() => void> = nobody
+  /** One is kept as it is: most have one, and there may be thousands. */
+  private listeners: ReadonlyArray<() => void> | (() => void) | undefined = undefined
   abstract lease(demand: Demand, now?: number): Lease<C> | Refusal<E>
   abstract connectivity(): Connectivity
   abstract load(): number
@@ -127,20 +126,26 @@ export abstract class UpstreamBase<C, E> implements Upstream<C, E> {
     return Infinity
   }
   subscribe(listener: () => void): () => void {
-    // Not by a spread, which leaves room for 16 more.
-    this.listeners = this.listeners.concat(listener)
+    this.listeners = this.listeners === undefined ? listener : [...this.listening(), listener]
     return () => {
-      this.listeners = this.listeners.filter((l) => l !== listener)
+      const rest = this.listening().filter((l) => l !== listener)
+      this.listeners = rest.length === 0 ? undefined : rest
     }
   }
   /** Tells the listeners. */
   changed(): void {
-    const listeners = this.listeners
+    const { listeners } = this
+    if (listeners === undefined) return
+    if (typeof listeners === "function") return listeners()
     for (let i = 0; i < listeners.length; i++) listeners[i]!()
+  }
+  private listening(): ReadonlyArray<() => void> {
+    const { listeners } = this
+    return listeners === undefined ? [] : typeof listeners === "function" ? [listeners] : listeners
   }
   /** How many listen now: zero once everybody has left. */
   get listenerCount(): number {
-    return this.listeners.length
+    return this.listening().length
   }
   pipe() {
     return pipeArguments(this, arguments)

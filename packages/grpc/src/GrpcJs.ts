@@ -188,7 +188,7 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
 
   ping(answered: () => void): boolean {
     const { closed, http2 } = this
-    return http2 !== undefined && !closed && Settings.ping(http2, answered)
+    return http2 !== undefined && !closed && Settings.ping(http2, this, answered)
   }
 
   start(options: StartOptions, listener: CallListener): Wire {
@@ -272,7 +272,6 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
     if (session === undefined) this.shared.unseen = true
     else {
       Settings.refusePushes(session)
-      Settings.onTooManyPings(session, this)
     }
     this.limits =
       session === undefined

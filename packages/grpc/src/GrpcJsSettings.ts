@@ -54,7 +54,8 @@ export const refusePushes = (session: ClientHttp2Session): void => {
 }
 
 /** Sends a ping. False: it could not be sent. */
-export const ping = (session: ClientHttp2Session, answered: () => void): boolean => {
+export const ping = (session: ClientHttp2Session, who: Punished, answered: () => void): boolean => {
+  onTooManyPings(session, who)
   try {
     return session.ping((error) => {
       if (error === null) answered()
@@ -78,8 +79,9 @@ function goaway(this: ClientHttp2Session, code: number, _lastStream: number, dat
   }
 }
 
-/** Marks whoever is punished for pings, before anybody else hears of the end of the session. */
-export const onTooManyPings = (session: ClientHttp2Session, who: Punished): void => {
+/** Marks whoever is punished for pings, from the first one on, before anybody else hears of the end of the session. */
+const onTooManyPings = (session: ClientHttp2Session, who: Punished): void => {
+  if (punishable.has(session)) return
   punishable.set(session, who)
   session.prependListener("goaway", goaway)
 }
