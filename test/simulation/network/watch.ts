@@ -152,10 +152,11 @@ export class Watch {
     return false
   }
 
-  /** Whether a connection is there that calls may have, whether or not it has a stream left. */
+  /** Whether a connection is there that calls may have, whether or not it has a stream left: healthy, where that is asked. */
   lends(): boolean {
     return this.members.some((member) => {
-      const lives = (member.upstream as unknown as Pool<Connection>).connections().filter((live) => live.lending)
+      const all = (member.upstream as unknown as Pool<Connection>).connections()
+      const lives = all.filter((live) => live.lending && live.healthy)
       // Those that are put aside are lent only where there are no others.
       const silent = lives.every((live) => live.quarantinedAt !== undefined)
       return lives.some((live) => silent || live.quarantinedAt === undefined)
@@ -288,8 +289,7 @@ export class Watch {
       if (held !== undefined && (held.answered > 0 || held.now() - held.openedAt >= 10_000)) this.lost++
       this.currents.set(subchannel, current)
     }
-    if (now === "Ready" && current === undefined) this.problems.add("I-3 Ready without a connection")
-    if (now === "Ready" && current?.healthy === false) this.problems.add("I-7 Ready, and not healthy")
+    if (now === "Ready" && current?.healthy !== true) this.problems.add("I-3 I-7 Ready without a healthy connection")
     if (now !== "Ready" && current?.healthy === true) this.problems.add(`I-3 ${now} with a connection`)
     if (current !== undefined) {
       if (draining.includes(current)) this.problems.add("I-3 lends and drains")
