@@ -7,13 +7,14 @@
  * longer than he must.
  */
 import { Affinities } from "./Affinity.ts"
+import { adopt } from "./Child.ts"
 import type { Connectivity } from "./Connectivity.ts"
 import type { Demand } from "./Demand.ts"
 import { type Endpoint, makeUnsafe } from "./Endpoint.ts"
 import * as Ejection from "./Ejection.ts"
 import type { Event } from "./Event.ts"
 import { type Lease, Pending, type Refusal } from "./Lease.ts"
-import { Member } from "./Member.ts"
+import { Member, type MemberOwner } from "./Member.ts"
 import * as Outlier from "./Outlier.ts"
 import { OutlierDetector } from "./OutlierDetector.ts"
 import type { Picker, Policy } from "./Policy.ts"
@@ -84,7 +85,7 @@ export interface BalancerOptions<C, E> {
  * balancer.lease(Demand.make()) // => { _tag: "Pending" }
  * ```
  */
-export class Balancer<C, E> extends UpstreamBase<C, E> {
+export class Balancer<C, E> extends UpstreamBase<C, E> implements MemberOwner<C, E> {
   members: ReadonlyArray<Member<C, E>> = []
   /** Members to be picked: Ready and usable, or all Ready ones in panic. */
   private picked: ReadonlyArray<Member<C, E>> = []
@@ -148,7 +149,7 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
       return known
     })
     for (const member of before.values()) {
-      member.gone = true
+      member.owner = undefined
       this.detector?.removed(member)
       this.ejection.forget(member.upstream)
       this.trials.forget(member)
@@ -163,25 +164,23 @@ export class Balancer<C, E> extends UpstreamBase<C, E> {
   private follow(upstream: Upstream<C, E>, endpoint: Endpoint): Member<C, E> {
     const { now, slowStart } = this.options
     const member = new Member(upstream, endpoint, this.detector, slowStart)
-    let state = upstream.connectivity()
+    const state = upstream.connectivity()
     if (state === "Ready") member.ready(now())
     member.fresh = unsettled.has(state)
-    let penalised = upstream.penalised()
-    upstream.subscribe(() => {
-      if (member.gone) return
-      const next = upstream.connectivity()
-      const nextPenalised = upstream.penalised()
-      if (next !== state || nextPenalised !== penalised) {
-        if (next === "Ready" && state !== "Ready") member.ready(now())
-        if (next === "TransientFailure") member.unreachable()
-        if (!unsettled.has(next)) member.fresh = false
-        state = next
-        penalised = nextPenalised
-        this.refresh()
-      }
-      this.changed()
-    })
+    member.owner = this
+    adopt(upstream, member)
     return member
+  }
+
+  memberChanged(member: Member<C, E>, different: boolean, before: Connectivity): void {
+    if (different) {
+      const next = member.upstream.connectivity()
+      if (next === "Ready" && before !== "Ready") member.ready(this.options.now())
+      if (next === "TransientFailure") member.unreachable()
+      if (!unsettled.has(next)) member.fresh = false
+      this.refresh()
+    }
+    this.changed()
   }
 
   lease(demand: Demand): Lease<C> | Refusal<E> {

@@ -3,30 +3,48 @@
  * more memory than the rest of what they say.
  */
 import type { Connectivity } from "./Connectivity.ts"
-import { UpstreamBase } from "./Upstream.ts"
+import { type Upstream, UpstreamBase } from "./Upstream.ts"
 
 /** Whoever is told. */
-export interface Parent<Self> {
-  /** Something has changed. `different`: its state, or whether its peer wants any borrow. */
-  childChanged(child: Self, different: boolean): void
+export interface Parent {
+  /** Something has changed. `different`: its state, which was `before`, or whether it is put aside. */
+  childChanged(different: boolean, before: Connectivity, child?: Child<unknown, unknown>): void
 }
 
 /** An upstream with one parent. */
 export abstract class Child<C, E> extends UpstreamBase<C, E> {
-  parent: Parent<this> | undefined = undefined
-  private toldState: Connectivity = "Connecting"
-  private toldBarred = false
+  parent: Parent | undefined = undefined
+  private toldState: Connectivity | undefined = undefined
+  private toldAside = false
 
-  /** Whether its peer wants no borrow at all. */
-  protected abstract barred(): boolean
+  /** Whether it is to be left alone, although it is Ready. */
+  protected abstract aside(): boolean
 
   override changed(): void {
     const state = this.connectivity()
-    const barred = this.barred()
-    const different = state !== this.toldState || barred !== this.toldBarred
+    const aside = this.aside()
+    const before = this.toldState
+    const different = state !== before || aside !== this.toldAside
     this.toldState = state
-    this.toldBarred = barred
-    this.parent?.childChanged(this, different)
+    this.toldAside = aside
+    this.parent?.childChanged(different, before ?? "Idle", this)
     super.changed()
   }
+}
+
+/** Tells `parent` of an upstream's changes, whoever wrote it. */
+export const adopt = (upstream: Upstream<unknown, unknown>, parent: Parent): void => {
+  if (upstream instanceof Child) {
+    upstream.parent = parent
+    return
+  }
+  let state = upstream.connectivity()
+  let aside = upstream.penalised()
+  upstream.subscribe(() => {
+    const before = state
+    const asideBefore = aside
+    state = upstream.connectivity()
+    aside = upstream.penalised()
+    parent.childChanged(state !== before || aside !== asideBefore, before)
+  })
 }

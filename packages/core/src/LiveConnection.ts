@@ -49,6 +49,15 @@ export interface LiveOptions<C> {
   readonly now: () => number
 }
 
+/** When a connection was asked for signs of life. */
+export interface Asked {
+  /** When this process was last found to have been frozen. */
+  thawedAt: number
+  /** When it was last asked, and how many borrows had been answered when it last had to show one. */
+  pingedAt: number
+  answeredAtPing: number
+}
+
 /** Borrows in a row that were given up although they should have been answered, while nothing at all was heard. */
 export interface Unanswered {
   /** When the first one began. */
@@ -80,8 +89,6 @@ export class LiveConnection<C> {
   barred = false
   /** When it is to be exchanged for another one. */
   expiresAt: number
-  /** So many borrows were cancelled on it in a short time that its peer may take offence. */
-  cancelledMany = false
   /** When it was put aside for silence. */
   quarantinedAt: number | undefined = undefined
   /** Although it is put aside, its endpoint is known to be alive: what is slow there is the handler. */
@@ -91,11 +98,8 @@ export class LiveConnection<C> {
   failed = 0
   /** Not lent until it has shown that it is still there: this process was frozen. */
   doubted = false
-  /** When this process was last found to have been frozen. */
-  thawedAt = longAgo
-  /** When it was last asked for a sign of life, and how many borrows had been answered when it last had to show one. */
-  pingedAt = longAgo
-  answeredAtPing = -1
+  /** What it was asked for a sign of life; most never are. */
+  asked: Asked | undefined = undefined
   /** After its loss, a redial waits for so long and for no backoff. */
   redialMillis: number | undefined = undefined
   /** What was given up since anything was heard: whoever is impatient leaves no borrow that is ever overdue. */
@@ -119,8 +123,9 @@ export class LiveConnection<C> {
     this.methods = options.methods
     this.maxStreams = options.maxStreams
     this.now = options.now
-    this.openedAt = options.now()
-    this.expiresAt = this.openedAt + (options.lifetime?.() ?? Infinity)
+    // Whole milliseconds take no memory of their own.
+    this.openedAt = Math.floor(options.now())
+    this.expiresAt = Math.ceil(this.openedAt + (options.lifetime?.() ?? Infinity))
     this.repliedAt = this.openedAt
   }
 
@@ -137,6 +142,16 @@ export class LiveConnection<C> {
   /** Hears no more. */
   unfollow(): void {
     this.session.listen(undefined)
+  }
+
+  /** So many borrows were cancelled on it in a short time that its peer may take offence. */
+  get cancelledMany(): boolean {
+    return this.cancels !== undefined && this.cancels.count >= maxCancels
+  }
+
+  /** When it was asked for signs of life, to be written down. */
+  wasAsked(): Asked {
+    return (this.asked ??= { thawedAt: longAgo, pingedAt: longAgo, answeredAtPing: -1 })
   }
 
   /** How many borrows at once, now. */
@@ -172,7 +187,7 @@ export class LiveConnection<C> {
   /** Asks for a sign of life. False: it can't be asked. */
   ask(now: number, answered: () => void): boolean {
     if (this.session.ping?.(answered) !== true) return false
-    this.pingedAt = now
+    this.wasAsked().pingedAt = now
     return true
   }
 
@@ -207,7 +222,6 @@ export class LiveConnection<C> {
       this.cancels = { since: now, count: 0 }
     }
     if (++this.cancels.count < maxCancels) return
-    this.cancelledMany = true
     this.expiresAt = now
   }
 
@@ -310,7 +324,7 @@ export class LiveLease<C> implements Lease<C> {
     const now = (this.releasedAt = live.now())
     const millis = (this.respondedAt < 0 ? now : this.respondedAt) - this.startedAt
     // What ended badly over a freeze of ours is nobody's fault.
-    const judged = outcome === "Failure" && this.startedAt < live.thawedAt ? "Neutral" : outcome
+    const judged = outcome === "Failure" && this.startedAt < (live.asked?.thawedAt ?? longAgo) ? "Neutral" : outcome
     live.book(this, judged, millis, now)
     if (this.first !== undefined) this.first.released(this, judged, millis, report)
     if (this.rest !== undefined) for (const o of this.rest) o.released(this, judged, millis, report)

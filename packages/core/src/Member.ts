@@ -4,6 +4,8 @@
  * It outlives the pickers, which are made anew with each change. A failure counts as a slow call, so an endpoint that
  * fails fast looks slow and not idle.
  */
+import type { Parent } from "./Child.ts"
+import type { Connectivity } from "./Connectivity.ts"
 import type { Demand } from "./Demand.ts"
 import type { Endpoint } from "./Endpoint.ts"
 import { Estimate } from "./Estimate.ts"
@@ -20,6 +22,12 @@ import type { Snapshot, Upstream } from "./Upstream.ts"
 const maxSampleMillis = 60_000
 /** The cost of what has borrows in flight and has never answered: worse than any latency. */
 const unknownCost = 1e9
+
+/** Whoever has members. */
+export interface MemberOwner<C, E> {
+  /** Its upstream has changed. `different`: its state, which was `before`, or whether it is put aside. */
+  memberChanged(member: Member<C, E>, different: boolean, before: Connectivity): void
+}
 
 /**
  * One upstream of a balancer: what a policy chooses from.
@@ -51,7 +59,7 @@ const unknownCost = 1e9
  * await Effect.runPromise(Effect.scoped(program)) // => ["a:1", "b:1", "a:1", "b:1"]
  * ```
  */
-export class Member<C, E> implements LeaseObserver {
+export class Member<C, E> implements LeaseObserver, Parent {
   readonly upstream: Upstream<C, E>
   readonly name: string
   /** Of the name: for policies that spread by keys. */
@@ -60,8 +68,8 @@ export class Member<C, E> implements LeaseObserver {
   endpoint: Endpoint
   /** Neither Ready nor failed so far: a later tier waits for it. */
   fresh = true
-  /** Not of the balancer any more. */
-  gone = false
+  /** Whoever is told of it; nobody once it is not of the balancer any more. */
+  owner: MemberOwner<C, E> | undefined = undefined
   readonly estimate = new Estimate(true)
   outstanding = 0
   /** Its outcomes and the verdict on them, from the first call that ended on. */
@@ -88,6 +96,10 @@ export class Member<C, E> implements LeaseObserver {
     this.hash = fnv1a(this.name)
     this.detector = detector
     this.slowStart = slowStart
+  }
+
+  childChanged(different: boolean, before: Connectivity): void {
+    this.owner?.memberChanged(this, different, before)
   }
 
   /** How much of its weight it gets now, above 0: less than 1 while it starts slowly. */
@@ -208,7 +220,8 @@ export class Member<C, E> implements LeaseObserver {
     this.reset()
     if (!this.cold) return
     this.cold = false
-    this.readyAt = now
+    // Whole milliseconds take no memory of their own.
+    this.readyAt = Math.floor(now)
     this.warmAt = this.slowStart === undefined ? longAgo : now + this.slowStart.windowMillis
   }
 

@@ -14,6 +14,7 @@ import type { Event } from "./Event.ts"
 import type { LiveConnection } from "./LiveConnection.ts"
 import type { Pool } from "./Pool.ts"
 import type { Subchannel } from "./Subchannel.ts"
+import { longAgo } from "./Time.ts"
 
 /** After a thaw a connection has this long to answer, or three times what a dial took, but never as long as calls wait. */
 const answerMillis = 500
@@ -89,7 +90,7 @@ export class Pings<C> {
     if (Math.min(this.timeMillis, keepalive.timeoutMillis) >= preciseMillis) this.lookAt = now + 1_000
     this.each((subchannel, live) => {
       if (live.inFlight === 0 && !keepalive.withoutCalls) return
-      if (now - Math.max(live.heardAt(), live.pingedAt) < this.timeMillis) return
+      if (now - Math.max(live.heardAt(), live.asked?.pingedAt ?? longAgo) < this.timeMillis) return
       this.ask(subchannel, live, now, keepalive.timeoutMillis, false)
     })
   }
@@ -98,7 +99,7 @@ export class Pings<C> {
   thawed(now: number): void {
     const doubted: Array<readonly [Pool<C>, Subchannel<C>, LiveConnection<C>]> = []
     this.each((subchannel, live, pool) => {
-      live.thawedAt = now
+      live.wasAsked().thawedAt = now
       if (subchannel.current !== live) return
       // All of them first: whoever is told of one must not find another that is trusted.
       live.doubted = true
@@ -108,10 +109,10 @@ export class Pings<C> {
       subchannel.doubt()
       if (subchannel.current !== live) continue
       // Servers forgive a ping or two that they did not expect, and forget them with each answer.
-      const legal = this.complaints === 0 && live.answered > live.answeredAtPing
+      const legal = this.complaints === 0 && live.answered > live.wasAsked().answeredAtPing
       const within = Math.min(mostAnswerMillis, Math.max(answerMillis, answerDials * pool.connectMillis()))
       if (legal && this.ask(subchannel, live, now, within, true)) {
-        live.answeredAtPing = live.answered
+        live.wasAsked().answeredAtPing = live.answered
         continue
       }
       pool.remove(subchannel, "Thawed")

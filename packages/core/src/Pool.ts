@@ -6,7 +6,7 @@
  * Within the pool, the connection with the fewest borrows lends.
  */
 import { Bindings } from "./Bindings.ts"
-import type { Parent } from "./Child.ts"
+import { Child, type Parent } from "./Child.ts"
 import type { ConnectError } from "./ConnectError.ts"
 import { best, type Connectivity } from "./Connectivity.ts"
 import type { Demand } from "./Demand.ts"
@@ -17,7 +17,7 @@ import type { LiveConnection } from "./LiveConnection.ts"
 import { pressure } from "./Pressure.ts"
 import { Subchannel } from "./Subchannel.ts"
 import type { SubchannelOptions } from "./SubchannelOptions.ts"
-import { type Snapshot, UpstreamBase } from "./Upstream.ts"
+import type { Snapshot } from "./Upstream.ts"
 
 const none: ReadonlyArray<never> = []
 
@@ -74,7 +74,7 @@ interface Rotation<C> {
  * await Effect.runPromise(Effect.scoped(program))
  * ```
  */
-export class Pool<C> extends UpstreamBase<C, ConnectError> implements Parent<Subchannel<C>> {
+export class Pool<C> extends Child<C, ConnectError> implements Parent {
   /** As the resolver said last; its addresses never change. */
   endpoint: Endpoint
   subchannels: ReadonlyArray<Subchannel<C>> = none
@@ -140,6 +140,9 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> implements Parent<Sub
   }
   connectivity(): Connectivity {
     return this.state
+  }
+  protected override aside(): boolean {
+    return this.penalised()
   }
   /** Every connection that lends is put aside for silence, or its peer wants no calls at all. */
   override penalised(): boolean {
@@ -334,7 +337,8 @@ export class Pool<C> extends UpstreamBase<C, ConnectError> implements Parent<Sub
     return subchannel
   }
 
-  childChanged(subchannel: Subchannel<C>, different: boolean): void {
+  childChanged(different: boolean, _before: Connectivity, child: Child<unknown, unknown>): void {
+    const subchannel = child as Subchannel<C>
     if (different) {
       this.update()
       if (subchannel.connectivity() === "Ready") this.rotated(subchannel)

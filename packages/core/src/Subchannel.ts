@@ -116,7 +116,7 @@ export class Subchannel<C> extends Child<C, ConnectError> implements LiveOwner<C
   connectivity(): Connectivity {
     return this.state
   }
-  protected override barred(): boolean {
+  protected override aside(): boolean {
     return this.current?.barred === true
   }
   override penalised(): boolean {
@@ -245,7 +245,7 @@ export class Subchannel<C> extends Child<C, ConnectError> implements LiveOwner<C
         const id = `${name(endpoint)}#${nextId()}`
         const live = new LiveConnection({ ...this.options, endpoint, id, session, scope, owner: this })
         live.follow()
-        this.ready(live, now() - this.startedAt)
+        this.ready(live, Math.max(0, now() - this.startedAt))
         // It had ended before anybody listened.
         const error = session.ended()
         if (error !== undefined) this.lost(live, error)
@@ -257,7 +257,7 @@ export class Subchannel<C> extends Child<C, ConnectError> implements LiveOwner<C
     this.fiber = undefined
     this.current = live
     this.lastError = undefined
-    if (this.dialling !== "Replace") this.connectMillis = millis
+    if (this.dialling !== "Replace") this.connectMillis = Math.ceil(millis)
     this.options.publish({ _tag: "Connected", endpoint: name(this.endpoint), connection: live.id, millis })
     const { health } = this.options
     if (health === undefined) return this.move("Ready")
@@ -321,7 +321,7 @@ export class Subchannel<C> extends Child<C, ConnectError> implements LiveOwner<C
       const { now, publish } = this.options
       const endpoint = name(this.endpoint)
       while (this.state !== "Shutdown") {
-        this.startedAt = now()
+        this.startedAt = Math.ceil(now())
         publish({ _tag: "Connecting", endpoint, why: this.dialling })
         const exit = yield* Effect.exit(this.dial())
         this.dialling = "Reconnect"
