@@ -363,7 +363,8 @@ describe("what the server is told of the deadline", () => {
         Effect.provideService(Clock.Clock, skewed(world.clock, wall))
       )
     )
-    assert.deepInclude(error.reason, { _tag: "DeadlineExceeded", by: "Us" })
+    // On a line without latency, both sides notice in the same millisecond.
+    assert.deepInclude(error.reason, { _tag: "DeadlineExceeded" })
     assert.closeTo(took, 1_000, 1)
     assert.isAtLeast(headers.length, 3)
     const [first, ...rest] = headers

@@ -64,12 +64,19 @@ const opened = <I, O, A, R>(
       granted = true
       call.picked?.(endpoint, connection)
     }
-    const opening =
-      end === Infinity ? next(call) : next({ ...call, picked, waitUntil: Math.min(call.waitUntil ?? Infinity, end) })
+    // In the very moment, maybe.
+    let headers = false
+    const committed = (): void => {
+      headers = true
+      call.committed?.()
+    }
+    const waitUntil = Math.min(call.waitUntil ?? Infinity, end)
+    const opening = next(end === Infinity ? call : { ...call, picked, committed, waitUntil })
+    const over = (ended?: RpcError.RpcError) => Effect.suspend(() => overdue(call, headers, ended))
     const close = Effect.suspend(() => {
       late = true
       // The opening ends by that, and says how far it got; it is given a turn for it.
-      return Effect.andThen(Scope.close(inner, Exit.void), Effect.andThen(Effect.yieldNow, overdue(call)))
+      return Effect.andThen(Scope.close(inner, Exit.void), Effect.andThen(Effect.yieldNow, over()))
     })
     // The queue is given a moment; below a channel of a test there may be none.
     const cut = Effect.suspend(() => (granted ? close : Effect.delay(close, 5)))
@@ -78,12 +85,12 @@ const opened = <I, O, A, R>(
     const settled = Effect.catchCause(limited, (cause) => {
       const error = cause.reasons.find((reason) => reason._tag === "Fail")?.error
       const known = RpcError.isRpcError(error) && error.reason._tag !== "Cancelled"
-      return late && !known ? overdue(call, RpcError.isRpcError(error) ? error : undefined) : Effect.failCause(cause)
+      return late && !known ? over(RpcError.isRpcError(error) ? error : undefined) : Effect.failCause(cause)
     })
     const kept = Effect.filterOrElse(
       settled,
       () => !late,
-      () => overdue(call)
+      () => over()
     )
     return Effect.onExit(kept, (exit) => (Exit.isFailure(exit) ? Scope.close(inner, exit) : Effect.void))
   })
@@ -93,14 +100,14 @@ const opened = <I, O, A, R>(
 
 const overdue = <I, O>(
   { attempt, method }: Call<I, O>,
-  ended?: RpcError.RpcError
-): Effect.Effect<never, RpcError.RpcError> =>
-  Effect.suspend(() => {
-    const progress = ended?.progress ?? "MaybeProcessed"
-    const phase: RpcError.Phase = progress === "NotSent" ? "Queued" : "Sent"
-    const reason = { _tag: "DeadlineExceeded", details: "", phase, by: "Us" } as const
-    return Effect.fail(RpcError.of(method.path, reason, progress, { ...ended, attempts: attempt }))
-  })
+  headers: boolean,
+  ended: RpcError.RpcError | undefined
+): Effect.Effect<never, RpcError.RpcError> => {
+  const progress = headers ? "Answered" : (ended?.progress ?? "MaybeProcessed")
+  const phase: RpcError.Phase = headers ? "Receiving" : progress === "NotSent" ? "Queued" : "Sent"
+  const reason = { _tag: "DeadlineExceeded", details: "", phase, by: "Us" } as const
+  return Effect.fail(RpcError.of(method.path, reason, progress, { ...ended, attempts: attempt, committed: headers }))
+}
 
 /** A stream has succeeded with its last message, not with its headers. */
 const counted = <R>(
