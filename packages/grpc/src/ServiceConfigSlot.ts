@@ -1,7 +1,7 @@
 /**
  * The slot of `Grpc.layer` for a service config: a value that is in order already, or a text that has to be read.
  */
-import { type OptionsIssue, show } from "@hawser/core/OptionsError"
+import type { OptionsIssue } from "@hawser/core/OptionsError"
 import * as Effect from "effect/Effect"
 import * as ServiceConfig from "./ServiceConfig.ts"
 
@@ -15,7 +15,7 @@ export interface ReadConfig {
 export const configOf = (input: unknown, calls: boolean): Effect.Effect<ReadConfig> => {
   const { serviceConfig } = Object(input) as { serviceConfig?: unknown }
   if (!calls) return Effect.succeed({ issues: [] })
-  const fits = (read: ServiceConfig.ServiceConfig): ReadConfig => ({ read, issues: unsupported(read) })
+  const fits = (read: ServiceConfig.ServiceConfig): ReadConfig => ({ read, issues: [] })
   if (ServiceConfig.isServiceConfig(serviceConfig)) return Effect.succeed(fits(serviceConfig))
   if (typeof serviceConfig !== "string") return Effect.succeed({ issues: [] })
   return Effect.match(ServiceConfig.fromJson(serviceConfig), {
@@ -27,11 +27,4 @@ export const configOf = (input: unknown, calls: boolean): Effect.Effect<ReadConf
       }))
     })
   })
-}
-
-/** What a config asks for and this version does not do: it would be passed over in silence. */
-const unsupported = ({ healthCheck }: ServiceConfig.ServiceConfig): ReadonlyArray<OptionsIssue> => {
-  if (healthCheck?.serviceName === undefined) return []
-  const rule = "no health check: they are not supported yet"
-  return [{ path: "serviceConfig.healthCheckConfig", rule, value: show(healthCheck.serviceName) }]
 }

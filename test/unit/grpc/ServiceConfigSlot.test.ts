@@ -167,6 +167,18 @@ describe("a service config in its slot", () => {
     })
   )
 
+  it.effect("chooses the health check, where none is given", () =>
+    Effect.gen(function* () {
+      const decoded = (options: Partial<GrpcOptions>) => decode({ target: "greeter:1", ...options })
+      const serviceConfig = ServiceConfig.make({ healthCheckConfig: { serviceName: "shop" } })
+      const { health } = yield* decoded({ serviceConfig })
+      assert.strictEqual(health !== false && health?.name, "watch shop")
+      assert.strictEqual((yield* decoded({ serviceConfig, health: false })).health, false)
+      const none = ServiceConfig.make({ healthCheckConfig: {} })
+      assert.isUndefined((yield* decoded({ serviceConfig: none })).health)
+    })
+  )
+
   it.effect("may be a text", () =>
     Effect.gen(function* () {
       const text = JSON.stringify({ methodConfig: [{ name: [say], retryPolicy }] })
