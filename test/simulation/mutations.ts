@@ -112,8 +112,8 @@ const byHand: ReadonlyArray<Entry> = [
     id: "budget-not-spent",
     what: "A retry asks the budget and takes nothing from it",
     file: "packages/grpc/src/RetryLoop.ts",
-    find: "if (budget?.withdraw(now) === false) return",
-    replace: "if (budget !== undefined && budget.balance(now) < 1) return"
+    find: "if (!spared && budget?.withdraw(now) === false) return",
+    replace: "if (!spared && budget !== undefined && budget.balance(now) < 1) return"
   },
   {
     id: "last-borrow-closes-nothing",

@@ -203,6 +203,7 @@ class GrpcJsSession implements Session<Connection>, Connection, CallOwner {
     const call = new GrpcJsCall(this.channel.createCall(options.path, deadline, null, null, null), this, listener)
     call.prev = this.newest
     if (this.newest !== undefined) this.newest.next = call
+    else if (this.http2 !== undefined) Settings.onTooManyPings(this.http2, this)
     this.newest = call
     call.start(toGrpcJs(options.metadata, options.attempt))
     return call

@@ -71,18 +71,22 @@ const tooManyPings = Buffer.from("too_many_pings")
 interface Punished {
   punished: boolean
 }
-const punishable = new WeakMap<ClientHttp2Session, Punished>()
-function goaway(this: ClientHttp2Session, code: number, _lastStream: number, data?: Uint8Array): void {
-  const who = punishable.get(this)
+const punishable = Symbol("hawser/punishable")
+type Marked = ClientHttp2Session & { [punishable]?: Punished }
+function goaway(this: Marked, code: number, _lastStream: number, data?: Uint8Array): void {
+  const who = this[punishable]
   if (who !== undefined && code === enhanceYourCalm && data !== undefined && tooManyPings.equals(data)) {
     who.punished = true
   }
 }
 
-/** Marks whoever is punished for pings, from the first one on, before anybody else hears of the end of the session. */
-const onTooManyPings = (session: ClientHttp2Session, who: Punished): void => {
-  if (punishable.has(session)) return
-  punishable.set(session, who)
+/**
+ * Marks whoever is punished for pings, before anybody else hears of the end of the session. Asked for with the first call or
+ * ping: thousands of connections may be idle.
+ */
+export const onTooManyPings = (session: Marked, who: Punished): void => {
+  if (session[punishable] !== undefined) return
+  session[punishable] = who
   session.prependListener("goaway", goaway)
 }
 
