@@ -1,10 +1,11 @@
 /**
  * Books of one run: who called, what came of it, which faults were felt.
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type { Call } from "@hawser/grpc/Call"
 import * as Channel from "@hawser/grpc/Channel"
-import type { RpcError } from "@hawser/grpc/RpcError"
+import { isRpcError, type RpcError } from "@hawser/grpc/RpcError"
+import { refusedByGoaway } from "@hawser/grpc/Status"
 import type { Felt } from "@hawser/testing/Host"
 import type { World } from "@hawser/testing/Simulation"
 import { Phases } from "./phases.ts"
@@ -31,9 +32,11 @@ export class Ledger {
   readonly attempts = Channel.intercept(
     <I, O, A>(call: Call<I, O>, next: (call: Call<I, O>) => Effect.Effect<A, RpcError>) => {
       if (call.attempt > 1) this.again++
-      return next(call)
+      return Effect.tapError(next(call), (error) => Effect.sync(() => this.refused(call, error)))
     }
   )
+  /** First attempts that a goodbye refused: they are sent again without the budget, as gRFC A6 has it. */
+  spared = 0
   /** How often a handler began on a call. */
   readonly began = new Map<number, number>()
   /** What was seen of the attempts of calls. */
@@ -50,6 +53,9 @@ export class Ledger {
 
   problem(text: string): void {
     this.problems.add(text)
+  }
+  private refused({ attempt }: { readonly attempt: number }, error: unknown): void {
+    if (attempt === 1 && isRpcError(error) && error.reason.details === refusedByGoaway) this.spared++
   }
   count(outcome: string): void {
     this.outcomes[outcome] = (this.outcomes[outcome] ?? 0) + 1

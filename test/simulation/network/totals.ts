@@ -13,7 +13,8 @@ export const amplification = (script: Script, world: World, ledger: Ledger): voi
   const calls = script.steps.filter((step) => step._tag === "Call").length + probes
   const windows = Math.ceil(world.clock.now / 10_000)
   const allowed = 0.2 * calls + 10 * script.settings.reserve * windows
-  if (ledger.again > allowed) ledger.problem(`I-8 ${ledger.again} retries, ${allowed} allowed`)
+  const paid = ledger.again - ledger.spared
+  if (paid > allowed) ledger.problem(`I-8 ${paid} retries, ${allowed} allowed`)
 }
 
 /** I-11: what the metrics say is what happened. */
