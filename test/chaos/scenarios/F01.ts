@@ -9,7 +9,6 @@ export const F01: Scenario = {
   id: "F-01",
   title: `SIGKILL of one of three at ${rps} calls/s`,
   expect: "idempotent calls are answered by others",
-  quick: true,
   play: (stage) =>
     Effect.gen(function* () {
       const servers = yield* Servers.startMany(3)
