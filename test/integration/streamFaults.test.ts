@@ -152,10 +152,12 @@ describe("requests that can't be sent", () => {
         const { echo, unharmed } = yield* setup
         const { state, stream } = source(Stream.never)
         const up = yield* Effect.flip(echo.upload(stream, { timeout: 300 }))
-        assert.strictEqual(verdict(up), "MaybeProcessed: DeadlineExceeded in Sent")
+        // The server holds the same deadline, and on a busy machine may be the first to say so.
+        const passed = /^(MaybeProcessed|Answered): DeadlineExceeded in Sent$/
+        assert.match(verdict(up), passed)
         yield* unharmed(1)
         const both = yield* Effect.flip(Stream.runDrain(echo.chat(stream, { timeout: 300 })))
-        assert.strictEqual(verdict(both), "MaybeProcessed: DeadlineExceeded in Sent")
+        assert.match(verdict(both), passed)
         yield* unharmed(2)
         assert.deepStrictEqual(state, { pulled: 0, ended: 2 })
       })

@@ -52,8 +52,11 @@ const ask = async (address: string, name: string): Promise<ReadonlyArray<string>
   }
 }
 
-/** Starts dnsmasq for as long as the scope is open, and waits until it answers. */
-export const make = ({ names, services = [], ttl = 0 }: DnsmasqOptions): Effect.Effect<Dnsmasq, never, Scope.Scope> =>
+/** Starts dnsmasq for as long as the scope is open, and waits until it answers. Another port if that one is taken. */
+export const make = (options: DnsmasqOptions, tries = 5): Effect.Effect<Dnsmasq, never, Scope.Scope> =>
+  Effect.catchDefect(start(options), (defect) => (tries > 1 ? make(options, tries - 1) : Effect.die(defect)))
+
+const start = ({ names, services = [], ttl = 0 }: DnsmasqOptions): Effect.Effect<Dnsmasq, never, Scope.Scope> =>
   Effect.gen(function* () {
     const folder = yield* Effect.acquireRelease(
       Effect.sync(() => mkdtempSync(join(tmpdir(), "hawser-dns-"))),
@@ -93,7 +96,11 @@ export const make = ({ names, services = [], ttl = 0 }: DnsmasqOptions): Effect.
       const same = (found: ReadonlyArray<string> | undefined) => found?.toSorted().join() === v4.toSorted().join()
       return Effect.promise(() => ask(address, name)).pipe(
         // Nobody tells when another process is ready.
-        Effect.repeat({ until: same, times: 1_000, schedule: Schedule.spaced("10 millis") }),
+        Effect.repeat({
+          until: (found) => same(found) || child.exitCode !== null,
+          times: 1_000,
+          schedule: Schedule.spaced("10 millis")
+        }),
         Effect.flatMap((found) => (same(found) ? Effect.void : Effect.die(new Error(`dnsmasq says ${String(found)}`))))
       )
     }
