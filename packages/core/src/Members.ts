@@ -181,6 +181,8 @@ export class Members<C> {
 
   private dismiss(pools: ReadonlyArray<Pool<C>>, why: CloseReason): void {
     for (const pool of pools) {
+      // Silent, and no longer named: nobody will judge it any more.
+      for (const live of pool.connections()) if (live.quarantinedAt !== undefined) live.giveUp()
       pool.stop(why)
       if (pool.load() === 0) continue
       this.leaving = [...this.leaving, pool]

@@ -113,6 +113,32 @@ describe("a set of endpoints that changes", () => {
     })
   )
 
+  it.effect("who is silent and leaves has its borrows given up, and nobody else's", () =>
+    Effect.gen(function* () {
+      const { cluster, connector, recorder, session, set } = yield* setup()
+      yield* set("a", "b")
+      connector.script = () => ({ _tag: "Hang" })
+      let lost = 0
+      const borrow = (avoid: string) =>
+        cluster.get({ avoid: new Set([avoid]), method: "m", deadline: 100_000, lost: () => void lost++ })
+      const onA = yield* borrow("b")
+      const onB = yield* borrow("a")
+      assert.deepStrictEqual([name(onA.endpoint), name(onB.endpoint)], ["a", "b"])
+      yield* TestClock.adjust(49_900)
+      session("b").heard = 49_900
+      yield* TestClock.adjust(200)
+      assert.deepStrictEqual(
+        recorder.of("Quarantined").map(({ endpoint }) => endpoint),
+        ["a"]
+      )
+      assert.strictEqual(lost, 0)
+      yield* set()
+      assert.strictEqual(lost, 1)
+      onA.release("Failure")
+      onB.release("Success")
+    })
+  )
+
   it.effect("a drain waits for those on endpoints that have left", () =>
     Effect.gen(function* () {
       const { cluster, set } = yield* setup({ drain: "10 seconds" })
