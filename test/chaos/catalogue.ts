@@ -25,6 +25,7 @@ import { F24 } from "./scenarios/F24.ts"
 import { F27 } from "./scenarios/F27.ts"
 import { F28 } from "./scenarios/F28.ts"
 import { F29 } from "./scenarios/F29.ts"
+import { F30 } from "./scenarios/F30.ts"
 import { F38 } from "./scenarios/F38.ts"
 import { frozenEwma, frozenEwmaSlow, frozenOff, frozenRoundRobin } from "./scenarios/frozen.ts"
 import { l4 } from "./scenarios/l4.ts"
@@ -57,6 +58,7 @@ export const groups: ReadonlyArray<ReadonlyArray<Scenario>> = [
   [F27],
   [F28],
   [F29],
+  [F30],
   [F38],
   [nft, nftOff],
   [nginx],

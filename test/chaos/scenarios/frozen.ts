@@ -85,8 +85,8 @@ export const frozenOff: Scenario = {
         deadline,
         deadline.calls,
         [
-          { what: "% lost with deadlines", value: percentLost(deadline), least: 6 },
-          { what: "% lost with Effect.timeout", value: percentLost(timeout), least: 6 }
+          { what: "% lost with deadlines", value: percentLost(deadline), least: 0.6 },
+          { what: "% lost with Effect.timeout", value: percentLost(timeout), least: 0.6 }
         ],
         notes
       )

@@ -52,7 +52,7 @@ export const nginx: Scenario = {
       yield* Ports.listening("127.0.0.1", port)
       const client = yield* Clients.start(stage, { target: `ipv4:127.0.0.1:${port}` })
       yield* client.ready(1)
-      yield* client.load({ method: "put", concurrency: 2 })
+      yield* client.load({ method: "put", concurrency: 4 })
       yield* Effect.sleep(4_000 * stage.scale)
       const ledger = yield* client.finish()
       const counts = yield* Effect.forEach(servers, ({ count }) => count)
