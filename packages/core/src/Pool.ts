@@ -78,6 +78,8 @@ export class Pool<C> extends Child<C, ConnectError> implements Parent {
   /** As the resolver said last; its addresses never change. */
   endpoint: Endpoint
   subchannels: ReadonlyArray<Subchannel<C>> = none
+  /** The subchannel of a pool that has one, found without a look at a list: there may be thousands of pools. */
+  private only: Subchannel<C> | undefined = undefined
   /** The most borrows at once since the last `shrink`. */
   private peak = 0
   /** The subchannel that was opened beyond the maximum, to replace a silent one. */
@@ -113,10 +115,11 @@ export class Pool<C> extends Child<C, ConnectError> implements Parent {
   }
 
   private leaseEmptiest(demand: Demand, now: number | undefined): Lease<C> | Refusal<ConnectError> {
-    const chosen = this.emptiest(this.silent)
+    const { only } = this
+    const chosen = only === undefined ? this.emptiest(this.silent) : this.lending(only, this.silent)
     if (chosen === undefined) return this.refuse(demand)
     const lease = chosen.lease(demand, now)
-    const n = this.subchannels.length
+    const n = only === undefined ? this.subchannels.length : 1
     if (n < this.options.max && chosen.inFlight >= chosen.limit() * pressure) this.grow()
     if (n > this.options.min) this.peak = Math.max(this.peak, this.load())
     return lease
@@ -233,7 +236,7 @@ export class Pool<C> extends Child<C, ConnectError> implements Parent {
   /** Gives up a subchannel: it lends and dials no more, and closes after its last borrow. */
   remove(subchannel: Subchannel<C>, why: CloseReason): void {
     if (!this.subchannels.includes(subchannel)) return
-    this.subchannels = this.subchannels.filter((s) => s !== subchannel)
+    this.have(this.subchannels.filter((s) => s !== subchannel))
     this.retired = [...this.retired, subchannel]
     // Whichever of the two goes, the pool is back within its maximum.
     this.extra = undefined
@@ -286,22 +289,26 @@ export class Pool<C> extends Child<C, ConnectError> implements Parent {
     this.update()
   }
 
+  private have(subchannels: ReadonlyArray<Subchannel<C>>): void {
+    this.subchannels = subchannels
+    this.only = subchannels.length === 1 ? subchannels[0] : undefined
+  }
+
   private emptiest(quarantined: boolean, first = 0): LiveConnection<C> | undefined {
     let out: LiveConnection<C> | undefined
     const subchannels = this.subchannels
     const n = subchannels.length
     for (let i = 0; i < n; i++) {
-      const live = subchannels[first === 0 ? i : (i + first) % n]!.current
-      if (
-        live !== undefined &&
-        (live.quarantinedAt !== undefined) === quarantined &&
-        live.hasRoom() &&
-        (out === undefined || live.inFlight < out.inFlight)
-      ) {
-        out = live
-      }
+      const live = this.lending(subchannels[first === 0 ? i : (i + first) % n]!, quarantined)
+      if (live !== undefined && (out === undefined || live.inFlight < out.inFlight)) out = live
     }
     return out
+  }
+
+  private lending({ current }: Subchannel<C>, quarantined: boolean): LiveConnection<C> | undefined {
+    return current !== undefined && (current.quarantinedAt !== undefined) === quarantined && current.hasRoom()
+      ? current
+      : undefined
   }
 
   private refuse(demand: Demand): Lease<C> | Refusal<ConnectError> {
@@ -330,7 +337,7 @@ export class Pool<C> extends Child<C, ConnectError> implements Parent {
   private add(why: DialReason): Subchannel<C> {
     const subchannel = new Subchannel(this.endpoint, why, this.options)
     // Not by a spread, which leaves room for 16 more.
-    this.subchannels = this.subchannels.concat(subchannel)
+    this.have(this.subchannels.concat(subchannel))
     subchannel.parent = this
     this.update()
     subchannel.start()

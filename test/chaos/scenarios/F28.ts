@@ -12,9 +12,14 @@ export const F28: Scenario = {
   play: (stage) =>
     Effect.gen(function* () {
       const servers = yield* Servers.startMany(3)
-      const client = yield* Clients.start(stage, { target: Servers.targetOf(servers) })
-      yield* client.ready(3)
-      yield* client.load({ rps: 300 })
+      const target = Servers.targetOf(servers)
+      const client = yield* Clients.start(stage, { target })
+      // Peak EWMA leaves it sooner than five failures in a row are together, most times; a round does not.
+      const round = yield* Clients.start(stage, { target, balancer: "round robin" })
+      for (const one of [client, round]) {
+        yield* one.ready(3)
+        yield* one.load({ rps: 200 })
+      }
       yield* Effect.sleep("2 seconds")
       const since = yield* Clients.now
       const flaps = Math.max(4, Math.round(8 * stage.scale))
@@ -25,7 +30,8 @@ export const F28: Scenario = {
         yield* Effect.sleep("1 second")
       }
       const ledger = yield* client.finish()
-      const ejections = client.events.flatMap(({ at, event }) =>
+      const others = yield* round.finish()
+      const ejections = round.events.flatMap(({ at, event }) =>
         event._tag === "Ejected" ? [{ at: at - since, rule: event.rule, millis: event.millis }] : []
       )
       const times = ejections.map(({ millis }) => millis ?? 0)
@@ -33,6 +39,7 @@ export const F28: Scenario = {
         ledger,
         ledger.calls / 100,
         [
+          { what: "% of the calls lost by round robin", value: (others.failed / others.calls) * 100, most: 1 },
           { what: "ejections", value: ejections.length, least: 2, most: flaps },
           { what: "longest ejection, of the first", value: Math.max(...times) / (times[0] ?? 1), least: 2 }
         ],

@@ -15,6 +15,8 @@ export const F29: Scenario = {
       const client = yield* Clients.start(stage, {
         target: Servers.targetOf(servers),
         options: { retry: false },
+        // By chance one fails five in a row; peak EWMA would leave it for a second.
+        balancer: "round robin",
         outlier: { maximumEjected: 1, consecutiveFailures: { failures: 3, firstTrial: "10 seconds" } }
       })
       yield* client.ready(3)
@@ -31,8 +33,8 @@ export const F29: Scenario = {
       return verdict(ledger, ledger.calls * (failShare + 0.06), [
         { what: "panic after, s", value: ((panic?.at ?? Infinity) - badAt) / 1_000, most: 5 },
         { what: "refused by us", value: ledger.count(({ ok, text }) => !ok && !text.includes("Answered")), most: 0 },
-        { what: "answered, of what they can", value: 1 - ledger.failed / ledger.calls, least: (1 - failShare) * 0.9 },
-        { what: "least share of a server", value: Math.min(...names.map((name) => ledger.share(name))), least: 0.1 }
+        { what: "answered, of what they can", value: 1 - ledger.failed / ledger.calls, least: (1 - failShare) * 0.85 },
+        { what: "least share of a server", value: Math.min(...names.map((name) => ledger.share(name))), least: 0.25 }
       ])
     })
 }
