@@ -177,6 +177,7 @@ export class Members<C> {
     this.pools = all
     silence?.follow(all)
     balancer.update(candidates)
+    silence?.resized(this.options.pool.now())
   }
 
   private dismiss(pools: ReadonlyArray<Pool<C>>, why: CloseReason): void {

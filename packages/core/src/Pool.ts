@@ -111,10 +111,6 @@ export class Pool<C> extends Child<C, ConnectError> implements Parent {
 
   lease(demand: Demand, now?: number): Lease<C> | Refusal<ConnectError> {
     if (demand.affinity?.hard === true) return this.leaseBound(demand, demand.affinity.key, now)
-    return this.leaseEmptiest(demand, now)
-  }
-
-  private leaseEmptiest(demand: Demand, now: number | undefined): Lease<C> | Refusal<ConnectError> {
     const { only } = this
     const chosen = only === undefined ? this.emptiest(this.silent) : this.lending(only, this.silent)
     if (chosen === undefined) return this.refuse(demand)
@@ -306,9 +302,8 @@ export class Pool<C> extends Child<C, ConnectError> implements Parent {
   }
 
   private lending({ current }: Subchannel<C>, quarantined: boolean): LiveConnection<C> | undefined {
-    return current !== undefined && (current.quarantinedAt !== undefined) === quarantined && current.hasRoom()
-      ? current
-      : undefined
+    if (current === undefined || (current.quarantinedAt !== undefined) !== quarantined) return undefined
+    return current.hasRoom() ? current : undefined
   }
 
   private refuse(demand: Demand): Lease<C> | Refusal<ConnectError> {

@@ -79,6 +79,15 @@ export class Silence<C, E> {
     for (const pool of this.suspicions.keys()) if (!stays.has(pool)) this.suspicions.delete(pool)
   }
 
+  /** There are other endpoints than before: nobody stays ejected beyond what may be. */
+  resized(now: number): void {
+    const { ejection } = this.options.balancer
+    for (const suspicion of this.suspicions.values()) {
+      const { ejectedAt, pool } = suspicion
+      if (ejectedAt !== undefined && ejection.excess(pool)) this.readmit(suspicion, ejectedAt, now)
+    }
+  }
+
   /** Looks at every connection. Called every 50 ms while there are borrows in flight or suspicions. */
   tick(now: number, deafMillis: number): void {
     if (deafMillis > 0 || this.stalls.length > 0) this.remember(now, deafMillis)

@@ -14,6 +14,7 @@ import * as Deadline from "./Deadline.ts"
 import * as Metadata from "./Metadata.ts"
 import type { FromDefinition, Method } from "./Method.ts"
 import * as RpcError from "./RpcError.ts"
+import { furthest } from "./Status.ts"
 
 const TypeId = "~hawser/Fallback"
 
@@ -238,10 +239,12 @@ const own = <O>(message: unknown): Reply<O> => ({
   connection: "fallback"
 })
 
-const causedBy = (error: RpcError.RpcError, first: RpcError.RpcError): RpcError.RpcError =>
-  !RpcError.isRpcError(error) || error.cause !== undefined
-    ? error
-    : RpcError.of(error.method, error.reason, error.progress, { ...error, cause: first })
+const causedBy = (error: RpcError.RpcError, first: RpcError.RpcError): RpcError.RpcError => {
+  if (!RpcError.isRpcError(error)) return error
+  const progress = furthest(error.progress, !first.isUnsent)
+  if (error.cause !== undefined && progress === error.progress) return error
+  return RpcError.of(error.method, error.reason, progress, { ...error, cause: error.cause ?? first })
+}
 
 /**
  * A fallback as a layer over another layer's channel.

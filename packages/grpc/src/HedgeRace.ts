@@ -20,7 +20,7 @@ import type { HedgeDelay } from "./HedgeDelay.ts"
 import { pushbackOf } from "./RetryPolicy.ts"
 import { Transparent } from "./RetryTransparent.ts"
 import * as RpcError from "./RpcError.ts"
-import { pathGivenUp } from "./Status.ts"
+import { furthest, pathGivenUp } from "./Status.ts"
 
 /** What all calls of a hedged channel share. */
 export interface Rules {
@@ -60,7 +60,10 @@ class Race<I, O, A, R> {
   private readonly context: Context.Context<R>
   private readonly clock: Clock.Clock
   private readonly resume: (exit: Exit.Exit<A, RpcError.RpcError>) => void
-  private readonly running = new Set<Fiber.Fiber<A, RpcError.RpcError>>()
+  /** And whether they have a connection. */
+  private readonly running = new Map<Fiber.Fiber<A, RpcError.RpcError>, boolean>()
+  /** Whether an attempt that has failed may have been processed. */
+  private reached = false
   /** Where attempts run or have failed. */
   private readonly used: Set<string>
   private readonly begunAt: number
@@ -103,9 +106,8 @@ class Race<I, O, A, R> {
 
   /** The caller has left. Ends when every attempt has. */
   interrupt(): Effect.Effect<void> {
-    const { running } = this
     this.over()
-    return Fiber.interruptAll(running)
+    return Fiber.interruptAll(this.running.keys())
   }
 
   private now(): number {
@@ -119,8 +121,7 @@ class Race<I, O, A, R> {
       attempt: this.call.attempt + this.sent - 1,
       // The set itself: an attempt that waits in the queue must know where those went that left it earlier.
       avoid: this.sent === 1 ? this.call.avoid : this.used,
-      resend: this.resend,
-      picked: this.picked
+      resend: this.resend
     })
     this.first ??= fiber
     if (this.running.has(fiber)) this.schedule(this.delay)
@@ -135,12 +136,19 @@ class Race<I, O, A, R> {
       if (fiber === undefined) early = true
       else this.commit(fiber)
     }
-    const attempt = send({ ...one, committed })
+    let onWire = false
+    const picked = (endpoint: string, connection: string): void => {
+      this.used.add(endpoint).add(connection)
+      if (fiber === undefined) onWire = true
+      else if (this.running.has(fiber)) this.running.set(fiber, true)
+      one.picked?.(endpoint, connection)
+    }
+    const attempt = send({ ...one, committed, picked })
     const effect = wait > 0 ? Effect.andThen(Effect.interruptible(Effect.sleep(wait)), attempt) : attempt
     // Interrupted after its success, it would end without one, and leave nothing to be undone.
     const begun = Effect.runForkWith(this.context)(effect, { uninterruptible: undo !== undefined })
     fiber = begun
-    this.running.add(begun)
+    this.running.set(begun, onWire)
     if (early) this.commit(begun)
     begun.addObserver((exit) => this.ended(begun, one, exit))
     return begun
@@ -155,11 +163,7 @@ class Race<I, O, A, R> {
       this.learn(false)
       this.first = undefined
     }
-    for (const other of this.running) if (other !== fiber) other.interruptUnsafe()
-  }
-
-  private readonly picked = (endpoint: string, connection: string): void => {
-    this.used.add(endpoint).add(connection)
+    for (const other of this.running.keys()) if (other !== fiber) other.interruptUnsafe()
   }
 
   private readonly resend = <I2, O2>(call: Call<I2, O2>): boolean => {
@@ -235,6 +239,7 @@ class Race<I, O, A, R> {
   private failed(error: RpcError.RpcError, one: Call<I, O>, first: boolean): void {
     const { nonFatal, throttle } = this.rules
     if (error.endpoint !== undefined) this.used.add(error.endpoint)
+    this.reached ||= !error.isUnsent
     const wait = this.free?.next(error, Context.get(this.context, Random))
     if (wait !== undefined) {
       // It is the same attempt still; the next one is due when it was.
@@ -268,15 +273,16 @@ class Race<I, O, A, R> {
     const { reason } = error
     const details = [reason.details, note].filter((text) => text !== "").join("; ")
     const attempts = this.call.attempt + this.sent - 1
-    const same = error.attempts === attempts && details === reason.details
+    const progress = furthest(error.progress, this.reached || [...this.running.values()].includes(true))
+    const same = error.attempts === attempts && details === reason.details && progress === error.progress
     const facts = { ...error, attempts }
-    this.finish(Exit.fail(same ? error : RpcError.of(error.method, { ...reason, details }, error.progress, facts)))
+    this.finish(Exit.fail(same ? error : RpcError.of(error.method, { ...reason, details }, progress, facts)))
   }
 
   private finish(exit: Exit.Exit<A, RpcError.RpcError>): void {
     this.over()
     // Not waited for: an answer must not wait for those who had none.
-    for (const fiber of this.running) fiber.interruptUnsafe()
+    for (const fiber of this.running.keys()) fiber.interruptUnsafe()
     this.resume(exit)
   }
 

@@ -43,6 +43,7 @@ export const again = Effect.fnUntraced(function* <I, O, A, R>(
   const free = policy.transparent ? new Transparent(deadline) : undefined
   let call = first
   let last = error
+  let reached = false
   let end = Attempt.endOf(policy, call, begun)
   let step: Step | undefined
   for (;;) {
@@ -54,22 +55,23 @@ export const again = Effect.fnUntraced(function* <I, O, A, R>(
       const pushback = Policy.pushbackOf(last)
       const retryable = out !== "" || policy.retryable(last)
       if (retryable || pushback === "Never") throttle?.failed()
-      if (pushback === "Never" || !retryable || last.committed === true) return yield* ended(last, attempt, out)
-      if (attempt >= limit || !Policy.isSafe(policy, call, last)) return yield* ended(last, attempt, out)
-      if (throttle?.allows() === false) return yield* ended(last, attempt, out, "retries are throttled")
+      const over = pushback === "Never" || !retryable || last.committed === true || attempt >= limit
+      if (over || !Policy.isSafe(policy, call, last)) return yield* ended(last, reached, attempt, out)
+      if (throttle?.allows() === false) return yield* ended(last, reached, attempt, out, "retries are throttled")
       step ??= yield* Schedule.toStep(policy.schedule)
       const wait = yield* waitOf(step(now, last))
-      if (wait === undefined) return yield* ended(last, attempt, out)
+      if (wait === undefined) return yield* ended(last, reached, attempt, out)
       delay = pushback ?? (call === first && isAtOnce(policy, last) ? 0 : wait)
-      if (now + delay >= deadline) return yield* ended(last, attempt, out)
+      if (now + delay >= deadline) return yield* ended(last, reached, attempt, out)
       const spared = call === first && last.reason.details === Status.refusedByGoaway
-      if (!spared && budget?.withdraw(now) === false) return yield* ended(last, attempt, out, "retry budget is empty")
+      if (!spared && budget?.withdraw(now) === false) return yield* ended(last, reached, attempt, out, emptied)
       if (pushback !== undefined) step = undefined
       attempt++
-    } else if (now + delay >= deadline) return yield* ended(last, attempt, out)
+    } else if (now + delay >= deadline) return yield* ended(last, reached, attempt, out)
     if (delay > 0) yield* Effect.sleep(delay)
     const avoid = Attempt.avoiding(call.avoid, last)
     call = { ...call, attempt, avoid }
+    reached ||= !last.isUnsent
     const started = monotonicMillis(clock)
     end = Attempt.endOf(policy, call, started)
     const result = yield* Effect.result(Attempt.run(policy, call, started, false, next))
@@ -92,17 +94,22 @@ export const waitOf = (
     return isDoneCause(exit.cause) ? Effect.undefined : Effect.failCause(exit.cause as never)
   })
 
+const emptied = "retry budget is empty"
+
 const ownTime = ({ perAttemptMillis }: Policy.RetryPolicy): string =>
   `the attempt's own time of ${perAttemptMillis} ms is up`
 
-/** The last error, with what retry knows: how often it was tried, and why not once more. */
+/** The last error, with what retry knows: how far the others got, how often it was tried, and why not once more. */
 const ended = (
   error: RpcError.RpcError,
+  reached: boolean,
   attempts: number,
   ...notes: ReadonlyArray<string>
 ): Effect.Effect<never, RpcError.RpcError> => {
   const { reason } = error
   const details = [reason.details, ...notes].filter((text) => text !== "").join("; ")
-  if (error.attempts === attempts && details === reason.details) return Effect.fail(error)
-  return Effect.fail(RpcError.of(error.method, { ...reason, details }, error.progress, { ...error, attempts }))
+  const progress = Status.furthest(error.progress, reached)
+  const same = error.attempts === attempts && details === reason.details && progress === error.progress
+  if (same) return Effect.fail(error)
+  return Effect.fail(RpcError.of(error.method, { ...reason, details }, progress, { ...error, attempts }))
 }

@@ -19,6 +19,9 @@ const TypeId = "~hawser/RpcError"
  * - `Refused`: the server's transport turned it away unprocessed.
  * - `MaybeProcessed`: the server may have acted on it.
  * - `Answered`: the gRPC server answered.
+ *
+ * **Details**: of a call that was sent several times, this is about the last attempt, unless that was not processed and
+ * an earlier one, or one beside it, may have been: then it is `MaybeProcessed`.
  */
 export type Progress = "NotSent" | "Refused" | "MaybeProcessed" | "Answered"
 
@@ -35,8 +38,8 @@ export type Progress = "NotSent" | "Refused" | "MaybeProcessed" | "Answered"
  * | the server said so, in a status alone | `Sent` | `Server` | `Answered` |
  * | the server said so, after its headers | `Receiving` | `Server` | `Answered` |
  *
- * **Details**: of several attempts it is about the last one. A stream that the peer's limit holds back inside the transport
- * counts as `Sent`: whether it was can't be told.
+ * **Details**: of several attempts it is about the last one; `progress` is then `MaybeProcessed` where another one may have
+ * got so far. A stream that the peer's limit holds back inside the transport counts as `Sent`: whether it was can't be told.
  */
 export type Phase = "Queued" | "Connecting" | "Sent" | "Receiving"
 

@@ -89,6 +89,24 @@ export const progressOf = (evidence: Evidence): Progress => {
 }
 
 /**
+ * How far a call got that was sent several times: as far as its last attempt, but `MaybeProcessed` where that was not
+ * processed and another one may have been.
+ *
+ * **When to use**: in middleware that sends calls again, so that nobody takes its error for leave to send once more.
+ *
+ * ```ts import.meta.vitest
+ * import { Status } from "@hawser/grpc"
+ *
+ * // The first attempt was lost on its way, the second one had no connection.
+ * Status.furthest("NotSent", true) // => "MaybeProcessed"
+ * Status.furthest("NotSent", false) // => "NotSent"
+ * Status.furthest("Answered", true) // => "Answered"
+ * ```
+ */
+export const furthest = (last: Progress, othersMaybe: boolean): Progress =>
+  othersMaybe && (last === "NotSent" || last === "Refused") ? "MaybeProcessed" : last
+
+/**
  * Whether metadata names a gRPC content type: the mark of an answer from the server itself.
  *
  * ```ts import.meta.vitest

@@ -16,7 +16,7 @@ import type { RpcError } from "@hawser/grpc/RpcError"
 import type { World } from "@hawser/testing/Simulation"
 import type { Ledger } from "./ledger.ts"
 import { key } from "./phases.ts"
-import type { BorrowStep, CallStep } from "./script.ts"
+import type { BorrowStep, CallStep, Settings } from "./script.ts"
 import type { definition, Told } from "./service.ts"
 import { settled } from "./settled.ts"
 import type { Watch } from "./watch.ts"
@@ -29,8 +29,14 @@ const limit = (id: number, millis: number): CallOptions["timeout"] =>
 
 /** Makes a call, as its step says. */
 export const asked = (step: CallStep, client: TestClient): Effect.Effect<ReadonlyArray<Told>, RpcError> => {
-  const { id, idempotent, kind, leave, messages, millis, priority, timeout, waitForReady } = step
-  const options: CallOptions = { priority, waitForReady, timeout: limit(id, timeout), metadata: { [key]: String(id) } }
+  const { affinity, id, idempotent, kind, leave, messages, millis, priority, timeout, waitForReady } = step
+  const options: CallOptions = {
+    priority,
+    waitForReady,
+    timeout: limit(id, timeout),
+    metadata: { [key]: String(id) },
+    affinity: affinity === "none" ? undefined : { key: String(id % 5), hard: affinity === "hard" }
+  }
   const ask = { id, millis, messages }
   const asks = Stream.range(1, messages).pipe(
     Stream.mapEffect((nth) => Effect.as(Effect.sleep(millis / 8), { id, millis, messages: nth }))
@@ -50,7 +56,14 @@ export const asked = (step: CallStep, client: TestClient): Effect.Effect<Readonl
 }
 
 /** One call, from its beginning to its books. */
-export const one = (step: CallStep, client: TestClient, world: World, watch: Watch, ledger: Ledger, maxWait: number) =>
+export const one = (
+  step: CallStep,
+  client: TestClient,
+  world: World,
+  watch: Watch,
+  ledger: Ledger,
+  settings: Settings
+) =>
   Effect.gen(function* () {
     const startedAt = world.clock.now
     ledger.operations++
@@ -76,7 +89,7 @@ export const one = (step: CallStep, client: TestClient, world: World, watch: Wat
     }
     const exit = yield* world.named(`call ${step.id} (${step.kind})`, Fiber.await(fiber))
     ledger.inFlight--
-    settled(step, exit, world.clock.now - startedAt, world, ledger, maxWait)
+    settled(step, exit, world.clock.now - startedAt, world, ledger, settings)
   })
 
 /** A borrow by hand, given back twice: the second time must change nothing (I-2). */

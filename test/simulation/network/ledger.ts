@@ -54,7 +54,9 @@ export class Ledger {
   problem(text: string): void {
     this.problems.add(text)
   }
-  private refused({ attempt }: { readonly attempt: number }, error: unknown): void {
+  private refused<I, O>(call: Call<I, O>, error: unknown): void {
+    const { attempt } = call
+    if (isRpcError(error)) this.phases.failed(call, error.progress)
     if (attempt === 1 && isRpcError(error) && error.reason.details === refusedByGoaway) this.spared++
   }
   count(outcome: string): void {

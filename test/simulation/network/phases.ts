@@ -10,11 +10,15 @@
  * | the server said so itself, in a status alone | Sent | Server | Answered |
  * | the server said so itself, after its headers | Receiving | Server | Answered |
  *
+ * Of several attempts it is about the last one; where that was not processed and another may have been, the progress is
+ * MaybeProcessed. Of hedges it is about any of them.
+ *
  * Where a connection comes or goes in the very millisecond, both of the first two are right.
  */
 import type { Borrow } from "@hawser/core/Borrow"
 import type { StartOptions } from "@hawser/grpc/Connection"
-import type { RpcError } from "@hawser/grpc/RpcError"
+import type { By, Phase, Progress, RpcError } from "@hawser/grpc/RpcError"
+import { furthest } from "@hawser/grpc/Status"
 import { ClientStream } from "@hawser/testing/ClientStream"
 import { VirtualConnection } from "@hawser/testing/VirtualConnection"
 
@@ -31,6 +35,8 @@ interface Seen {
   status: number | undefined
   /** When the queue turned it away: whether a connection was there that lends; `undefined` where that changed just then. */
   lends: boolean | undefined
+  /** How far it got, as its own error says. */
+  progress: Progress | undefined
 }
 
 type Told = Pick<StartOptions, "metadata" | "attempt">
@@ -81,12 +87,24 @@ export class Phases {
     this.seen({ attempt, metadata }).lends = lends === this.lent ? lends : undefined
   }
 
-  /** What is wrong with what an error says of the time that was up; `undefined` where it is right. */
-  problem(id: number, { attempts, progress, reason }: RpcError): string | undefined {
+  /** An attempt has failed. */
+  failed(told: Told, progress: Progress): void {
+    this.seen(told).progress = progress
+  }
+
+  /**
+   * What is wrong with what an error says of the time that was up; `undefined` where it is right. `hedged`: any of its attempts
+   * may have been the last one.
+   */
+  problem(id: number, { attempts, progress, reason }: RpcError, hedged: boolean): string | undefined {
     if (reason._tag !== "DeadlineExceeded") return undefined
-    const seen = this.attempts.get(`${id}/${attempts}`)
-    if (seen === undefined) return `attempt ${attempts} was never seen`
-    const right = expected(seen)
+    const all = Array.from({ length: attempts }, (_, i) => this.attempts.get(`${id}/${i + 1}`))
+    const judged = (hedged ? all : all.slice(-1)).filter((seen) => seen !== undefined)
+    if (judged.length === 0) return `attempt ${attempts} was never seen`
+    const right = judged.flatMap((seen) => {
+      const others = all.some((other) => other !== seen && other?.started && !unprocessed(other))
+      return expected(seen).map(([phase, by, own]) => `${phase} by ${by}, ${furthest(own, others)}`)
+    })
     const said = `${reason.phase} by ${reason.by}, ${progress}`
     return right.includes(said) ? undefined : `${said}; right is ${right.join(" or ")}`
   }
@@ -95,19 +113,26 @@ export class Phases {
     const at = `${String(metadata?.get(key))}/${attempt}`
     let seen = this.attempts.get(at)
     if (seen === undefined) {
-      this.attempts.set(at, (seen = { started: false, headers: false, status: undefined, lends: undefined }))
+      this.attempts.set(
+        at,
+        (seen = { started: false, headers: false, status: undefined, lends: undefined, progress: undefined })
+      )
     }
     return seen
   }
 }
 
-const queued = "Queued by Us, NotSent"
-const connecting = "Connecting by Us, NotSent"
+const unprocessed = ({ progress }: Seen): boolean => progress === "NotSent" || progress === "Refused"
 
-const expected = ({ headers, lends, started, status }: Seen): ReadonlyArray<string> => {
+/** What an error says. */
+type Said = readonly [phase: Phase, by: By, progress: Progress]
+const queued: Said = ["Queued", "Us", "NotSent"]
+const connecting: Said = ["Connecting", "Us", "NotSent"]
+
+const expected = ({ headers, lends, started, status }: Seen): ReadonlyArray<Said> => {
   // Of a connection that comes or goes in the very moment, both are true.
   if (!started) return lends === undefined ? [queued, connecting] : [lends ? queued : connecting]
   const phase = headers ? "Receiving" : "Sent"
-  if (status === 4) return [`${phase} by Server, Answered`]
-  return [`${phase} by Us, ${headers ? "Answered" : "MaybeProcessed"}`]
+  if (status === 4) return [[phase, "Server", "Answered"]]
+  return [[phase, "Us", headers ? "Answered" : "MaybeProcessed"]]
 }

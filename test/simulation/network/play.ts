@@ -9,6 +9,7 @@ import { Phases } from "./phases.ts"
 import { scenario } from "./scenario.ts"
 import type { Script } from "./script.ts"
 import { describe } from "./settled.ts"
+import { install as installStay } from "./stay.ts"
 import { Watch } from "./watch.ts"
 
 /** How a run went. */
@@ -34,7 +35,7 @@ export const play = async (script: Script, trace?: (line: string) => void): Prom
   world.trace = trace
   const queue = new QueueWatch(problems, () => world.clock.now, settings.maxWait)
   const ledger = new Ledger(world, problems)
-  const restore = [Watch.install(watch), watchQueue(queue), Phases.install(ledger.phases)]
+  const restore = [Watch.install(watch), watchQueue(queue), Phases.install(ledger.phases), installStay(watch)]
   try {
     const result = await world.run(scenario(script, world, watch, queue, ledger))
     if (Exit.isFailure(result.exit)) problems.add(`did not end: ${describe(result.exit)}`)

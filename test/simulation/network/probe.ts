@@ -34,7 +34,8 @@ export const probe = (client: TestClient, world: World, ledger: Ledger) =>
         waitForReady: true,
         priority: 1,
         interrupt: 0,
-        leave: false
+        leave: false,
+        affinity: "none"
       }
       const exit = yield* world.named(`probe (${kind})`, Effect.exit(asked(step, client)))
       if (Exit.isFailure(exit)) ledger.problem(`all is well, and a ${kind} call fails: ${describe(exit)}`)

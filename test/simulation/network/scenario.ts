@@ -7,9 +7,13 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
+import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type { ConnectError } from "@hawser/core/ConnectError"
+import type { EndpointOptions } from "@hawser/core/Endpoint"
 import { Events } from "@hawser/core/Event"
+import * as Resolver from "@hawser/core/Resolver"
 import * as Channel from "@hawser/grpc/Channel"
 import * as Client from "@hawser/grpc/Client"
 import { GrpcCluster } from "@hawser/grpc/Grpc"
@@ -25,7 +29,7 @@ import { address, toFault } from "./faults.ts"
 import { HealthWatch } from "./healthWatch.ts"
 import type { Ledger } from "./ledger.ts"
 import { probe } from "./probe.ts"
-import { calmAt, type Script } from "./script.ts"
+import { calmAt, type MoveStep, type Script } from "./script.ts"
 import { definition, routes } from "./service.ts"
 import { slack } from "./settled.ts"
 import { amplification, events, metrics } from "./totals.ts"
@@ -66,10 +70,18 @@ export const scenario = (script: Script, world: World, watch: Watch, queue: Queu
       Transport,
       Effect.map(Transport, (real) => health.over(real))
     )
+    const sets = yield* Queue.unbounded<ReadonlyArray<EndpointOptions>>()
+    const everybody = Array.from({ length: settings.hosts }, (_, host) => ({ host, weight: 1 }))
+    const move = (hosts: MoveStep["hosts"]) =>
+      Queue.offer(
+        sets,
+        hosts.map(({ host, weight }) => ({ addresses: [address(host)], weight }))
+      )
+    yield* move(everybody)
     const scope = yield* Scope.make()
     const context = yield* Layer.buildWithScope(
       Layer.provide(
-        grpc(settings, watch, ledger),
+        grpc(settings, watch, ledger, Resolver.fromStream("moves", Stream.fromQueue(sets))),
         settings.health === "off" ? TestNetwork.layerOf(net) : Layer.provideMerge(transport, TestNetwork.layerOf(net))
       ),
       scope
@@ -81,9 +93,9 @@ export const scenario = (script: Script, world: World, watch: Watch, queue: Queu
     ledger.idle = () => {
       queue.checkTimes(slack)
       if (queue.waiting !== cluster.waitingUnsafe()) ledger.problem("I-11 the queue counts wrongly")
-      if (queue.waiting > 0 && watch.wasted()) ledger.problem("I-6 a free permit and a waiter")
+      if (queue.unbound > 0 && watch.wasted()) ledger.problem("I-6 a free permit and a waiter")
       const open = net.network.all.reduce((n, host) => n + host.openClients, 0)
-      if (queue.waiting > 0 && watch.lazy()) ledger.problem("I-6 a waiter, and a pool that may grow and does not")
+      if (queue.unbound > 0 && watch.lazy()) ledger.problem("I-6 a waiter, and a pool that may grow and does not")
       if (queue.impatient > 0 && watch.failing) ledger.problem("I-9 waits although every endpoint fails")
       watch.idle(world.clock.now)
       ledger.phases.idle()
@@ -105,7 +117,7 @@ export const scenario = (script: Script, world: World, watch: Watch, queue: Queu
       if (step.at > world.clock.now) yield* Effect.sleep(step.at - world.clock.now)
       switch (step._tag) {
         case "Call":
-          fibers.push(yield* Effect.forkChild(one(step, client, world, watch, ledger, settings.maxWait)))
+          fibers.push(yield* Effect.forkChild(one(step, client, world, watch, ledger, settings)))
           break
         case "Fault":
           world.note(`fault ${step.name} ${address(step.host)}`)
@@ -115,6 +127,10 @@ export const scenario = (script: Script, world: World, watch: Watch, queue: Queu
               Effect.provideService(Faults.during(toFault(step), step.lasting), TestNetwork.TestNetwork, net)
             )
           )
+          break
+        case "Move":
+          world.note(`move ${step.hosts.map(({ host }) => host).join()}`)
+          yield* move(step.hosts)
           break
         case "Borrow":
           fibers.push(yield* Effect.forkChild(borrow(step, cluster, world, ledger)))
@@ -136,6 +152,7 @@ export const scenario = (script: Script, world: World, watch: Watch, queue: Queu
     // The storm is over: everybody gets an answer, and everything is given back.
     yield* Fiber.awaitAll(troubles)
     if (world.clock.now < calmAt) yield* Effect.sleep(calmAt - world.clock.now)
+    yield* move(everybody)
     yield* world.named("all calls have ended", Fiber.awaitAll(fibers))
     const { root, waiting } = yield* cluster.snapshot
     if (root.inFlight !== 0) ledger.problem(`I-2 ${root.inFlight} in flight after the last call`)

@@ -20,11 +20,27 @@ export interface Settings {
   /** Retries per second that the budget always allows. */
   readonly reserve: number
   readonly silence: boolean
-  readonly roundRobin: boolean
+  readonly policy: PolicyName
+  /** In place of retries: the delay of a hedge, in milliseconds; 0 for none. */
+  readonly hedge: number
+  /** Whether endpoints come from a resolver that changes them. */
+  readonly moves: boolean
   readonly drain: number
   /** How the health of servers is asked for. */
   readonly health: "off" | "watch" | "poll"
 }
+
+/** How endpoints are chosen. */
+export const policies = [
+  "peak EWMA",
+  "round robin",
+  "least request",
+  "weighted round robin",
+  "ring hash",
+  "pick first"
+] as const
+
+export type PolicyName = (typeof policies)[number]
 
 export type Kind = "unary" | "serverStreaming" | "clientStreaming" | "bidiStreaming"
 
@@ -47,6 +63,8 @@ export interface CallStep {
   readonly interrupt: number
   /** Whether the reader of a stream leaves after the first message. */
   readonly leave: boolean
+  /** Calls of one key go together, if they can; `hard`: or wait. */
+  readonly affinity: "none" | "soft" | "hard"
 }
 
 /** A fault, on one host. */
@@ -74,7 +92,14 @@ export interface BorrowStep {
   readonly scoped: boolean
 }
 
-export type Step = CallStep | BorrowStep | FaultStep | EndStep
+/** The resolver says something else. */
+export interface MoveStep {
+  readonly _tag: "Move"
+  readonly at: number
+  readonly hosts: ReadonlyArray<{ readonly host: number; readonly weight: number }>
+}
+
+export type Step = CallStep | BorrowStep | FaultStep | MoveStep | EndStep
 
 /** One run. */
 export interface Script {
@@ -136,7 +161,8 @@ const drawCall = (dice: Dice, id: number, at: number): CallStep => {
     waitForReady: dice.chance(0.3),
     priority: dice.chance(0.8) ? 1 : dice.oneOf([0, 2] as const),
     interrupt: dice.chance(0.15) ? 1 + dice.below(300) : 0,
-    leave: dice.chance(0.1)
+    leave: dice.chance(0.1),
+    affinity: "none"
   }
 }
 
@@ -166,6 +192,9 @@ const drawFault = (
 export const scenarios = {
   storm: { names, most: 6, least: 5, ends: 0.3 },
   health: { names: [...sick, ...sick, ...sick, ...names], most: 8, least: 6, ends: 0.2 },
+  policies: { names, most: 6, least: 4, ends: 0.2 },
+  hedges: { names: ["latency", "silence", "freeze", "loss", ...names], most: 6, least: 4, ends: 0.2 },
+  moves: { names, most: 5, least: 3, ends: 0.3 },
   calm: { names, most: 1, least: 0, ends: 0.1 },
   limits: { names: ["limitLowered", "limitZero", "refuseStreams", "goAway", "latency"], most: 8, least: 5, ends: 0.2 },
   outage: { names: ["kill", "cut", "refuse", "blackHole", "mute", "freeze"], most: 10, least: 8, ends: 0.2 },
@@ -178,6 +207,47 @@ export const scenarios = {
 export type ScenarioName = keyof typeof scenarios
 
 export const isScenario = (name: string): name is ScenarioName => Object.hasOwn(scenarios, name)
+
+/** Who is there from now on: some of them, seldom nobody, with weights of their own. */
+const drawMove = (dice: Dice, hosts: number, at: number): MoveStep => {
+  const some = Array.from({ length: hosts }, (_, host) => ({ host, weight: dice.chance(0.7) ? 1 : 1 + dice.below(9) }))
+  const nobody = dice.chance(0.1)
+  return { _tag: "Move", at, hosts: some.filter(() => !nobody && dice.chance(0.6)) }
+}
+
+/** What a scenario has besides, drawn from dice of its own: the runs of the others stay what they are. */
+const vary = (script: Script, name: ScenarioName): Script => {
+  const { seed, settings, steps } = script
+  const dice = new Dice(seed * 13 + 5)
+  switch (name) {
+    case "policies":
+      return {
+        seed,
+        settings: { ...settings, policy: dice.oneOf(policies) },
+        steps: steps.map((step) =>
+          step._tag === "Call" && dice.chance(0.4) ? { ...step, affinity: dice.oneOf(["soft", "soft", "hard"]) } : step
+        )
+      }
+    case "hedges":
+      return { seed, settings: { ...settings, hedge: 1 + dice.below(dice.chance(0.5) ? 30 : 200) }, steps }
+    case "moves": {
+      const moves = Array.from({ length: 2 + dice.below(12) }, () => drawMove(dice, settings.hosts, dice.below(calmAt)))
+      return {
+        seed,
+        // Without a queue nobody waits for who has just come.
+        settings: {
+          ...settings,
+          moves: true,
+          policy: dice.oneOf(policies),
+          maxWaiters: Math.max(1, settings.maxWaiters)
+        },
+        steps: [...steps, ...moves].toSorted((a, b) => a.at - b.at)
+      }
+    }
+    default:
+      return script
+  }
+}
 
 /** Draws a run. */
 export const draw = (seed: number, name: ScenarioName = "storm"): Script => {
@@ -196,7 +266,9 @@ export const draw = (seed: number, name: ScenarioName = "storm"): Script => {
     perAttempt: seed % 4 === 1 ? 40 + ((seed * 53) % 500) : 0,
     reserve: dice.chance(0.5) ? 1 : 10,
     silence: dice.chance(0.7),
-    roundRobin: dice.chance(0.3),
+    policy: dice.chance(0.3) ? "round robin" : "peak EWMA",
+    hedge: 0,
+    moves: false,
     drain: dice.below(400),
     health: name === "health" ? (new Dice(seed * 17 + 3).chance(0.8) ? "watch" : "poll") : "off"
   }
@@ -216,5 +288,5 @@ export const draw = (seed: number, name: ScenarioName = "storm"): Script => {
     steps.push(...drawFault(dice, scenario.names, hosts, dice.below(last)))
   }
   if (dice.chance(scenario.ends)) steps.push({ _tag: dice.chance(0.5) ? "Drain" : "Close", at: dice.below(last) })
-  return { seed, settings, steps: steps.toSorted((a, b) => a.at - b.at) }
+  return vary({ seed, settings, steps: steps.toSorted((a, b) => a.at - b.at) }, name)
 }

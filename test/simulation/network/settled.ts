@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import { isRpcError, type RpcError } from "@hawser/grpc/RpcError"
 import type { World } from "@hawser/testing/Simulation"
 import type { Ledger } from "./ledger.ts"
-import type { CallStep } from "./script.ts"
+import type { CallStep, Settings } from "./script.ts"
 import type { Told } from "./service.ts"
 
 /** A call must end so long after its deadline, at the latest. */
@@ -26,7 +26,7 @@ export const settled = (
   elapsed: number,
   world: World,
   ledger: Ledger,
-  maxWait: number
+  { hedge, maxWait }: Settings
 ): void => {
   const { id, idempotent, interrupt, kind, leave, messages, timeout } = step
   const where = `call ${id} (${kind})`
@@ -67,10 +67,11 @@ export const settled = (
   ledger.count(_tag)
   world.note(`${_tag} ${id}`)
   if (_tag === "DeadlineExceeded") ledger.suffered("deadline")
-  const wrong = ledger.phases.problem(id, error)
+  const hedged = hedge > 0
+  const wrong = ledger.phases.problem(id, error, hedged)
   if (wrong !== undefined) ledger.problem(`I-9 ${where} says ${wrong}`)
   if (error.waitedMillis > elapsed + 1) ledger.problem(`I-9 ${where} waited longer than it took`)
-  if (error.progress === "NotSent" && begun > 0 && error.attempts <= 1) {
+  if (error.isUnsent && begun > 0) {
     ledger.problem(`${where} was not sent, they say, but a handler began`)
   }
   if (_tag === "DeadlineExceeded" && error.reason.by === "Us" && timeout > 0 && elapsed < timeout - 1) {

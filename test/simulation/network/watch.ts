@@ -4,7 +4,6 @@
  * The core is the real one; its classes are watched through their prototypes while a run lasts.
  */
 import { Balancer } from "@hawser/core/Balancer"
-import type { Ejection } from "@hawser/core/Ejection"
 import { name } from "@hawser/core/Endpoint"
 import { LiveConnection, LiveLease } from "@hawser/core/LiveConnection"
 import type { Connectivity } from "@hawser/core/Connectivity"
@@ -42,6 +41,8 @@ export class Watch {
   private readonly states = new Map<Sub, Connectivity>()
   private readonly currents = new Map<Sub, Live | undefined>()
   private members: ReadonlyArray<Member<Connection, ConnectError>> = []
+  /** Whether the policy keeps to one member. */
+  private one = false
   private balancer: Balancer<Connection, ConnectError> | undefined = undefined
   private readonly max: number
   /** How many leases were granted. */
@@ -50,10 +51,13 @@ export class Watch {
   interrupting = false
   /** Told of each connection that is lent. */
   lent: (connection: Connection) => void = () => {}
+  /** Those of the endpoints that are there now. */
+  set: () => ReadonlyArray<Pool<Connection>> = () => this.pools
   private busySince = Infinity
   private made = 0
   private lost = 0
-  private fresh = 0
+  /** Backoffs that have started. */
+  restarts = 0
 
   constructor(problems: Set<string>, max: number) {
     this.problems = problems
@@ -63,9 +67,10 @@ export class Watch {
   /** Wraps a policy, so that its members are known. */
   policy(inner: Policy): Policy {
     return {
-      name: inner.name,
+      ...inner,
       picker: (members, random) => {
         this.members = members as unknown as typeof this.members
+        this.one = inner.name === "pick_first"
         return inner.picker(members, random)
       }
     }
@@ -137,19 +142,21 @@ export class Watch {
       for (const subchannel of pool.subchannels) this.look(subchannel)
     }
     // It starts with a subchannel, and anew after a connection that had proved itself; never after one that had not.
-    if (this.fresh > this.made + this.lost) this.problems.add("I-12 the backoff starts afresh without a reason")
+    if (this.restarts > this.made + this.lost) this.problems.add("I-12 the backoff starts afresh without a reason")
   }
 
   /** I-6: whether a permit is free that the first waiter could have. For when nothing is ready to run. */
   wasted(): boolean {
-    for (const member of this.members) {
-      const pool = member.upstream as unknown as Pool<Connection>
-      if (pool.connectivity() !== "Ready") continue
-      for (const live of pool.connections()) {
-        if (live.hasRoom() && (live.quarantinedAt !== undefined) === pool.penalised()) return true
-      }
-    }
-    return false
+    const free = (live: Live, pool: Pool<Connection>) =>
+      live.hasRoom() && (live.quarantinedAt !== undefined) === pool.penalised()
+    return this.some((pool) => pool.connections().some((live) => free(live, pool)))
+  }
+
+  /** Whether this is so of a Ready pool that is picked from: of each, where the policy keeps to one of them. */
+  private some(is: (pool: Pool<Connection>) => boolean): boolean {
+    const pools = this.members.map((member) => member.upstream as unknown as Pool<Connection>)
+    const ready = pools.filter((pool) => pool.connectivity() === "Ready")
+    return ready.length > 0 && (this.one ? ready.every(is) : ready.some(is))
   }
 
   /** Whether a connection is there that calls may have, whether or not it has a stream left: healthy, where that is asked. */
@@ -165,16 +172,15 @@ export class Watch {
 
   /** Whether somebody might be told to wait, or be told why not: `Failing` only where every endpoint fails. */
   get failing(): boolean {
-    return this.pools.every((pool) => pool.connectivity() === "TransientFailure")
+    return this.set().every((pool) => pool.connectivity() === "TransientFailure")
   }
 
   /** Whether a pool has nothing to lend, and does nothing about it although it may. */
   lazy(): boolean {
     // Those that are picked from: the others are not asked.
-    return this.members.some((member) => {
-      const pool = member.upstream as unknown as Pool<Connection>
+    return this.some((pool) => {
       const { subchannels } = pool
-      if (pool.connectivity() !== "Ready" || pool.replacing || subchannels.length >= this.max) return false
+      if (pool.replacing || subchannels.length >= this.max) return false
       return subchannels.every((s) => {
         const { current } = s
         return current !== undefined && current.healthy && current.limit() > 0 && current.inFlight >= current.limit()
@@ -228,7 +234,7 @@ export class Watch {
     const sound = ready.filter((member) => member.sound).length
     const panic = sound * 2 < ready.length
     const expected = panic ? ready : this.balancer.usable()
-    this.ejections(this.balancer.members, this.balancer.ejection)
+    this.ejections(this.balancer)
     if (expected.length === 0) return
     const picked = new Set(this.members)
     if (picked.size !== expected.length || expected.some((member) => !picked.has(member))) {
@@ -237,18 +243,13 @@ export class Watch {
   }
 
   /** I-7: at most half are ejected, for whatever reason, and never the only one. */
-  private ejections(members: Balancer<Connection, ConnectError>["members"], ejection: Ejection): void {
+  private ejections({ ejection, members }: Balancer<Connection, ConnectError>): void {
     const out = members.filter((member) => ejection.has(member.upstream)).length
     if (out !== ejection.count) this.problems.add("I-7 somebody is ejected who is not there")
     if (out * 2 > members.length) this.problems.add("I-7 more than half are ejected")
     if (members.some((member) => member.ejected && !ejection.has(member.upstream))) {
       this.problems.add("I-7 an ejection is not counted")
     }
-  }
-
-  /** A backoff has started. */
-  restarted(): void {
-    this.fresh++
   }
 
   /** The borrows that can be overdue hang together, oldest first. */

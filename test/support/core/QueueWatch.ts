@@ -4,6 +4,8 @@ import { WaitQueue } from "@hawser/core/WaitQueue"
 
 interface Entry {
   readonly patient: boolean
+  /** Waits for one connection, whatever else is free. */
+  readonly bound: boolean
   readonly priority: number
   readonly expires: number
   state: "asking" | "waiting" | "granted" | "refused" | "left"
@@ -32,6 +34,11 @@ export class QueueWatch {
     return this.lanes.reduce((n, lane) => n + lane.length, 0)
   }
 
+  /** How many wait that are not bound to one connection. */
+  get unbound(): number {
+    return this.lanes.reduce((n, lane) => n + lane.filter((entry) => !entry.bound).length, 0)
+  }
+
   /** How many wait that do not wait for a connection which can't be had. */
   get impatient(): number {
     return this.lanes.reduce((n, lane) => n + lane.filter((entry) => !entry.patient).length, 0)
@@ -51,14 +58,16 @@ export class QueueWatch {
     const { priority } = borrow
     const entry: Entry = {
       patient: borrow.waitForReady,
+      bound: borrow.affinity?.hard === true,
       priority,
       expires: Math.min(borrow.deadline, now + this.maxWaitMillis),
       state: "asking"
     }
-    const ahead = this.lanes[priority]!.length
+    const ahead = this.lanes[priority]!.filter(({ bound }) => !bound).length
     const { granted, refused } = borrow
     borrow.granted = (lease: Lease<C>) => {
-      if (entry.state === "asking" && ahead > 0) this.problems.add("I-5 overtakes the queue")
+      // Who is bound may find room where the others may not go.
+      if (entry.state === "asking" && ahead > 0 && !entry.bound) this.problems.add("I-5 overtakes the queue")
       this.told(entry, "granted")
       granted.call(borrow, lease)
     }
@@ -94,7 +103,9 @@ export class QueueWatch {
     else if (entry.state !== "waiting" && entry.state !== "asking") this.problems.add("I-9 told twice")
     if (entry.state === "waiting") {
       if (state === "granted") {
-        if (this.lanes[entry.priority]![0] !== entry) this.problems.add("I-5 not first come first served")
+        // Who waits for one connection is passed over while others have room.
+        const first = this.lanes[entry.priority]!.find((other) => other === entry || !other.bound)
+        if (first !== entry) this.problems.add("I-5 not first come first served")
         if (entry.expires <= this.now()) this.problems.add("I-9 served after its time")
       }
       this.out(entry)

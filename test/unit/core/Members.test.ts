@@ -113,6 +113,37 @@ describe("a set of endpoints that changes", () => {
     })
   )
 
+  it.effect("who is ejected for silence is not once it is the only one, in the same turn", () =>
+    Effect.gen(function* () {
+      const { cluster, connector, recorder, session, set } = yield* setup()
+      yield* set("a", "b")
+      connector.script = () => ({ _tag: "Hang" })
+      const borrow = (avoid: string) =>
+        cluster.get({ avoid: new Set([avoid]), method: "m", deadline: 100_000, lost: () => {} })
+      const onA = yield* borrow("b")
+      const onB = yield* borrow("a")
+      for (let at = 10_000; at <= 60_000; at += 10_000) {
+        yield* TestClock.adjust(9_900)
+        session("b").heard = at - 100
+        yield* TestClock.adjust(100)
+      }
+      assert.deepStrictEqual(
+        recorder.of("Ejected").map(({ endpoint, rule }) => [endpoint, rule]),
+        [["a", "silence"]]
+      )
+      assert.lengthOf(recorder.of("Readmitted"), 0)
+      yield* set("a", "b", "c")
+      assert.lengthOf(recorder.of("Readmitted"), 0)
+      yield* set("a")
+      assert.deepStrictEqual(
+        recorder.of("Readmitted").map(({ endpoint, rule }) => [endpoint, rule]),
+        [["a", "silence"]]
+      )
+      onA.release("Failure")
+      onB.release("Success")
+    })
+  )
+
   it.effect("who is silent and leaves has its borrows given up, and nobody else's", () =>
     Effect.gen(function* () {
       const { cluster, connector, recorder, session, set } = yield* setup()

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { OptionsError } from "@hawser/core"
-import { Call, Channel, Client, Fallback, Metadata, type Method, RpcError } from "@hawser/grpc"
+import { Call, Channel, Client, Fallback, Metadata, type Method, Retry, RpcError } from "@hawser/grpc"
 import { Effect, Exit, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { call, reply, scripted, unavailable } from "../../support/channels.ts"
@@ -34,6 +34,42 @@ describe("another channel", () => {
         assert.lengthOf(other.seen, expected ? 1 : 0)
         if (!expected) assert.deepStrictEqual(exit, Exit.fail(error))
       }
+    })
+  )
+
+  it.effect("does not get what retries may have had processed, though the last attempt was not sent", () =>
+    Effect.gen(function* () {
+      const first = scripted(unavailable("MaybeProcessed"), down)
+      const other = scripted("ok")
+      // A policy that names the status resends even what is not idempotent.
+      const retry = Retry.a6({
+        maxAttempts: 2,
+        initialBackoff: 1,
+        maxBackoff: 1,
+        backoffMultiplier: 1,
+        retryableStatusCodes: [14]
+      })
+      const channel = Fallback.intercept(Fallback.to(other.channel))(Retry.intercept(retry)(first.channel))
+      const fiber = yield* Effect.forkChild(Effect.flip(channel.unary(call({ idempotency: "Unknown" }))))
+      yield* TestClock.adjust("1 minute")
+      const error = yield* Fiber.join(fiber)
+      assert.strictEqual(error.progress, "MaybeProcessed")
+      assert.isAtLeast(first.seen.length, 2)
+      assert.lengthOf(other.seen, 0)
+    })
+  )
+
+  it.effect.each<readonly [RpcError.Progress, RpcError.Progress, RpcError.Progress]>([
+    ["MaybeProcessed", "NotSent", "MaybeProcessed"],
+    ["MaybeProcessed", "Answered", "Answered"],
+    ["NotSent", "Refused", "Refused"]
+  ])("fails with how far either got: %s here, %s there", ([here, there, expected]) =>
+    Effect.gen(function* () {
+      const other = scripted(unavailable(there))
+      const channel = Fallback.intercept(Fallback.to(other.channel))(scripted(unavailable(here)).channel)
+      const error = yield* Effect.flip(channel.unary(call(idempotent)))
+      assert.strictEqual(error.progress, expected)
+      assert.isTrue(RpcError.isRpcError(error.cause))
     })
   )
 

@@ -5,11 +5,13 @@ import * as Simulation from "@hawser/testing/Simulation"
 import { Effect, Exit, Fiber, Layer, Option, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { call, reply } from "../../support/channels.ts"
-import { failure, idempotent, now, play, script } from "../../support/grpc/hedges.ts"
+import { failure, idempotent, now, play, script, type Step } from "../../support/grpc/hedges.ts"
 
 const free = { budget: false } as const
 const hedge = (options: Partial<Hedge.HedgeOptions> = {}) => Hedge.make({ delay: 100, ...free, ...options })
 const unavailable = failure("Unavailable")
+const lost = failure("Unavailable", undefined, "MaybeProcessed")
+const unsent = failure("Unavailable", undefined, "NotSent")
 const never = [Infinity, "ok"] as const
 
 describe("a hedged call", () => {
@@ -97,6 +99,50 @@ describe("a hedged call", () => {
       }
       const { exit } = yield* play(hedge({ nonFatal }), [[10, unavailable]])
       assert.isTrue(Exit.hasDies(exit))
+    })
+  )
+
+  it.effect.each<readonly [string, ReadonlyArray<Step>, RpcError.Progress]>([
+    // The first one runs when the second one ends the call.
+    [
+      "one beside it has a connection",
+      [
+        [1_000, "ok"],
+        [10, failure("Internal", undefined, "NotSent")]
+      ],
+      "MaybeProcessed"
+    ],
+    [
+      "one before it was lost",
+      [
+        [5, lost],
+        [10, failure("Internal", undefined, "Refused")]
+      ],
+      "MaybeProcessed"
+    ],
+    [
+      "none before it was sent",
+      [
+        [5, unsent],
+        [10, failure("Internal", undefined, "NotSent")]
+      ],
+      "NotSent"
+    ],
+    [
+      "it was answered itself",
+      [
+        [5, lost],
+        [10, failure("Internal")]
+      ],
+      "Answered"
+    ]
+  ])("says in its error how far any attempt got: %s", ([, steps, expected]) =>
+    Effect.gen(function* () {
+      const { error, seen } = yield* play(hedge(), steps)
+      assert.lengthOf(seen, 2)
+      assert.isTrue(RpcError.isRpcError(error))
+      assert.strictEqual((error as RpcError.RpcError).progress, expected)
+      assert.strictEqual((error as RpcError.RpcError).attempts, 2)
     })
   )
 

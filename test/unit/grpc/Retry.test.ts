@@ -130,6 +130,23 @@ describe("a retry", () => {
     })
   )
 
+  it.effect.each<readonly [string, ReadonlyArray<RpcError.RpcError>, RpcError.Progress]>([
+    ["lost, then not sent", [sent, unsent], "MaybeProcessed"],
+    ["lost, then refused", [sent, unavailable("Refused")], "MaybeProcessed"],
+    ["lost, not sent, not sent", [sent, unsent, unsent], "MaybeProcessed"],
+    ["answered, then not sent", [unavailable("Answered"), unsent], "MaybeProcessed"],
+    ["lost, then answered", [sent, unavailable("Answered")], "Answered"],
+    ["never sent", [unsent, unsent, unavailable("Refused")], "Refused"]
+  ])("says in its error how far any of its attempts got: %s", ([, steps, expected]) =>
+    Effect.gen(function* () {
+      const { error, seen } = yield* run([...steps, steps.at(-1)!])
+      assert.lengthOf(seen, 3)
+      assert.strictEqual(error?.progress, expected)
+      assert.strictEqual(error?.isUnsent, expected === "Refused")
+      assert.strictEqual(error?.attempts, 3)
+    })
+  )
+
   it.effect("ends with an error of another kind as soon as there is one", () =>
     Effect.gen(function* () {
       const { error, seen } = yield* run([sent, of("NotFound", "Answered"), "ok"])
