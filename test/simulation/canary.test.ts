@@ -239,6 +239,13 @@ const run = async (seed: number, shown: Shown, felt: Set<string>) => {
     for (const address of hosts) {
       yield* net.serve({ address, routes: routes(dice), maxStreams: dice.chance(0.5) ? 2 : undefined })
     }
+    // Now and then nobody is there at all.
+    const away = seed % 20 === 0 ? hosts.map((address) => Faults.refuse(address)) : []
+    for (const fault of away) {
+      yield* Effect.forkChild(Effect.provideService(Faults.during(fault, "10 seconds"), TestNetwork.TestNetwork, net), {
+        startImmediately: true
+      })
+    }
     const context = yield* Layer.build(Layer.provide(stack(dice), TestNetwork.layerOf(net)))
     const client = Client.make(definition, Context.get(context, Channel.Channel))
     const options = {

@@ -158,7 +158,8 @@ export const scenario = (script: Script, world: World, watch: Watch, queue: Queu
     if (root.inFlight !== 0) ledger.problem(`I-2 ${root.inFlight} in flight after the last call`)
     if (waiting !== 0) ledger.problem(`I-10 ${waiting} wait after the last call`)
     if (ended !== undefined) yield* world.named("the early end", Fiber.await(ended))
-    else yield* probe(client, world, ledger)
+    // Without a queue nobody waits for who has just come, or for what a health check holds.
+    else if (settings.maxWaiters > 0) yield* probe(client, world, ledger)
     over = true
     yield* world.named("the scope closes", inTime(Scope.close(scope, Exit.void), settings.drain, world, ledger))
     const late = yield* Effect.exit(cluster.use(() => Effect.void))

@@ -234,13 +234,7 @@ const vary = (script: Script, name: ScenarioName): Script => {
       const moves = Array.from({ length: 2 + dice.below(12) }, () => drawMove(dice, settings.hosts, dice.below(calmAt)))
       return {
         seed,
-        // Without a queue nobody waits for who has just come.
-        settings: {
-          ...settings,
-          moves: true,
-          policy: dice.oneOf(policies),
-          maxWaiters: Math.max(1, settings.maxWaiters)
-        },
+        settings: { ...settings, moves: true, policy: dice.oneOf(policies) },
         steps: [...steps, ...moves].toSorted((a, b) => a.at - b.at)
       }
     }

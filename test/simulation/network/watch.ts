@@ -56,6 +56,8 @@ export class Watch {
   private busySince = Infinity
   private made = 0
   private lost = 0
+  /** Lost, and had answered nothing so far. */
+  private readonly unproven = new Set<Live>()
   /** Backoffs that have started. */
   restarts = 0
 
@@ -139,8 +141,9 @@ export class Watch {
       // One may stand in for another beyond the maximum.
       if (pool.subchannels.length > this.max + 1) this.problems.add("I-1 more connections than the maximum and one")
       if (pool.load() < 0) this.problems.add("I-1 negative load")
-      for (const subchannel of pool.subchannels) this.look(subchannel)
+      pool.subchannels.forEach((subchannel) => this.look(subchannel))
     }
+    for (const live of this.unproven) if (live.answered > 0 && this.unproven.delete(live)) this.lost++
     // It starts with a subchannel, and anew after a connection that had proved itself; never after one that had not.
     if (this.restarts > this.made + this.lost) this.problems.add("I-12 the backoff starts afresh without a reason")
   }
@@ -258,8 +261,7 @@ export class Watch {
     let last = -Infinity
     for (let lease = live.oldest; lease !== undefined; lease = lease.next) {
       if (++n > live.inFlight || lease.startedAt < last) {
-        this.problems.add("I-2 the chain of leases is broken")
-        return
+        return void this.problems.add("I-2 the chain of leases is broken")
       }
       last = lease.startedAt
     }
@@ -286,8 +288,9 @@ export class Watch {
     const { current, draining } = subchannel
     const held = this.currents.get(subchannel)
     if (held !== current) {
-      // It proved itself: it answered, or it lasted.
-      if (held !== undefined && (held.answered > 0 || held.now() - held.openedAt >= 10_000)) this.lost++
+      // It proved itself if it lasted, or answers, were it after its end.
+      if (held !== undefined && held.now() - held.openedAt >= 10_000) this.lost++
+      else if (held !== undefined) this.unproven.add(held)
       this.currents.set(subchannel, current)
     }
     if (now === "Ready" && current?.healthy !== true) this.problems.add("I-3 I-7 Ready without a healthy connection")
