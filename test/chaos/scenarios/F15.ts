@@ -11,7 +11,7 @@ export const F15: Scenario = {
   quick: true,
   play: (stage) =>
     Effect.gen(function* () {
-      const servers = yield* Servers.startMany(3, { delayMillis: 1 })
+      const servers = yield* Servers.startMany(3, { delayMillis: 10 })
       const proxies = yield* Effect.forEach(servers, ({ address }) => Proxies.start(address), { concurrency: 3 })
       const client = yield* Clients.start(stage, { target: Servers.targetOf(proxies) })
       yield* client.ready(3)

@@ -16,7 +16,7 @@ export const F19: Scenario = {
     Effect.gen(function* () {
       const hosts = [1, 2, 3].map((i) => `127.0.0.${10 + i}`)
       const { become, namespace } = yield* Names.dnsmasq(stage.folder, hosts.slice(0, 2))
-      const servers = yield* Servers.startMany(3, { namespace })
+      const servers = yield* Servers.startMany(3, { namespace, delayMillis: 10 })
       const client = yield* Clients.start(stage, {
         target: `dns:///${Names.name}:${servers[0]!.port}`,
         namespace,

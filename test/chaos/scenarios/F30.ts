@@ -23,9 +23,13 @@ export const F30: Scenario = {
     "calls go to who serves, has no health service, or floods; one Watch per connection; a flood costs little CPU",
   play: (stage) =>
     Effect.gen(function* () {
-      const servers = yield* Effect.forEach(manners, (health) => Servers.start({ name: health, health }), {
-        concurrency: 4
-      })
+      const servers = yield* Effect.forEach(
+        manners,
+        (health) => Servers.start({ name: health, health, delayMillis: 10 }),
+        {
+          concurrency: 4
+        }
+      )
       const client = yield* Clients.start(stage, { target: Servers.targetOf(servers), health: { watch: "" } })
       yield* client.ready(healthy.length)
       yield* client.load({ rps: 200 })
