@@ -83,7 +83,7 @@ export const l4: Scenario = {
           { what: "least share of three", value: Math.min(...shares), least: 0.25 },
           { what: "largest share of three", value: Math.max(...shares), most: 0.41 },
           { what: "share of the fourth after 40 s", value: last.share("s4"), least: 0.15 },
-          { what: "connections opened", value: client.count("Connected"), least: 6 * 5, most: 12 * 8 }
+          { what: "connections opened", value: client.count("Connected"), least: 6 * 4, most: 12 * 8 }
         ],
         { shares, fourth: ledger.endedBetween(addedAt, endedAt).share("s4"), said }
       )
