@@ -38,7 +38,7 @@ export const floors: Readonly<Record<string, ReadonlyArray<string>>> = {
     "GrpcJs",
     "Transport",
     "Deadline RetryGauge RetryPolicy HedgeDelay",
-    "Keepalive RetryAttempt RetryPlan RetryTransparent ServiceConfigDuration",
+    "Keepalive LastError RetryAttempt RetryPlan RetryTransparent ServiceConfigDuration",
     "ServiceConfigOutlier",
     "HedgeRace RetryLoop ServiceConfigBalancing ServiceConfigSchema",
     "Orca",

@@ -245,8 +245,8 @@ export const isHedged = (
  * **Details**: the first attempt goes out at once, the next one after the delay, and so on. An attempt that fails with a
  * non-fatal error sends the next one at once, and the delay begins anew. The first success, or fatal error, ends the
  * call, and the other attempts are interrupted, which cancels them at their servers and counts neither for nor against
- * them. Response headers decide as much: the attempt that has them is the call from then on, however it ends, and the
- * others are cancelled (gRFC A6). A status that comes without headers decides nothing by itself. A server's `grpc-retry-pushback-ms` moves the next attempt; a negative or unreadable one forbids it. Each
+ * them. Response headers of a stream decide as much: the attempt that has them is the call from then on, however it ends,
+ * and the others are cancelled. With `a6` those of a call with one answer do, too (gRFC A6). A status that comes without headers decides nothing by itself. A server's `grpc-retry-pushback-ms` moves the next attempt; a negative or unreadable one forbids it. Each
  * attempt avoids the endpoints of the others. If all fail, the last error is the call's, with `attempts`.
  *
  * **Gotchas**: below call metrics and the deadline, above whatever is to see attempts; in the place of retry.
@@ -280,11 +280,14 @@ export const intercept =
   <R>(self: Channel.Channel.With<RpcError.RpcError, R>): Channel.Channel.With<RpcError.RpcError, R> => {
     const { attempts, nonFatal, throttle, transparent } = policy
     const budget = policy.budget === undefined ? RetryBudget.make() : policy.budget || undefined
-    const rules: Rules = { attempts, nonFatal, throttle, transparent, budget, delay: HedgeDelay.make(policy.delay) }
+    const delay = HedgeDelay.make(policy.delay)
+    const rules: Rules = { attempts, nonFatal, throttle, transparent, budget, delay, commits: true }
+    // Of one answer nothing is handed on before it is whole.
+    const single: Rules = { ...rules, commits: transparent }
     return Channel.make<RpcError.RpcError, R>({
       unary: (call) => {
         if (!isHedged(policy, call.method)) return self.unary(call)
-        const raced = run(rules, call, { send: (one) => self.unary(one), undo: undefined })
+        const raced = run(single, call, { send: (one) => self.unary(one), undo: undefined })
         if (throttle === undefined) return raced
         return Effect.tap(raced, () => Effect.sync(() => throttle.succeeded()))
       },

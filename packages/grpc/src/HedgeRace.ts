@@ -17,10 +17,11 @@ import * as Fiber from "effect/Fiber"
 import { Random } from "effect/Random"
 import type { Call } from "./Call.ts"
 import type { HedgeDelay } from "./HedgeDelay.ts"
+import * as LastError from "./LastError.ts"
 import { pushbackOf } from "./RetryPolicy.ts"
 import { Transparent } from "./RetryTransparent.ts"
 import * as RpcError from "./RpcError.ts"
-import { furthest, pathGivenUp } from "./Status.ts"
+import { pathGivenUp } from "./Status.ts"
 
 /** What all calls of a hedged channel share. */
 export interface Rules {
@@ -30,6 +31,8 @@ export interface Rules {
   readonly budget: RetryBudget | undefined
   readonly throttle: RetryThrottle | undefined
   readonly transparent: boolean
+  /** Whether the headers of an attempt decide. */
+  readonly commits: boolean
 }
 
 /** How an attempt is sent, and how one is undone that succeeded too late. */
@@ -69,7 +72,7 @@ class Race<I, O, A, R> {
   private readonly begunAt: number
   private readonly delay: number
   /** Attempts that count. */
-  private sent = 1
+  private sent = 0
   private first: Fiber.Fiber<A, RpcError.RpcError> | undefined = undefined
   private timer: Fiber.Fiber<void> | undefined = undefined
   private last: RpcError.RpcError | undefined = undefined
@@ -116,6 +119,7 @@ class Race<I, O, A, R> {
 
   /** Sends the next attempt that counts. */
   private send(): void {
+    this.sent++
     const fiber = this.run({
       ...this.call,
       attempt: this.call.attempt + this.sent - 1,
@@ -156,7 +160,7 @@ class Race<I, O, A, R> {
 
   /** The headers of an attempt are here: it is the call from now on. */
   private commit(fiber: Fiber.Fiber<A, RpcError.RpcError>): void {
-    if (this.done || this.winner !== undefined || !this.running.has(fiber)) return
+    if (!this.rules.commits || this.done || this.winner !== undefined || !this.running.has(fiber)) return
     this.winner = fiber
     this.cancelTimer()
     if (this.first !== undefined && this.first !== fiber && this.running.has(this.first)) {
@@ -175,8 +179,8 @@ class Race<I, O, A, R> {
 
   /** Whether there is an attempt left, and time for it after so long. */
   private canSend(millis = 0): boolean {
-    if (this.done || this.winner !== undefined || this.stopped !== undefined) return false
-    if (this.sent >= this.rules.attempts) return false
+    const over = this.done || this.winner !== undefined || this.stopped !== undefined
+    if (over || this.sent >= this.rules.attempts) return false
     return this.now() + millis < (this.call.deadline ?? Infinity)
   }
 
@@ -206,9 +210,7 @@ class Race<I, O, A, R> {
     const { budget, throttle } = this.rules
     if (throttle?.allows() === false) this.stopped = "hedges are throttled"
     else if (budget?.withdraw(this.now()) === false) this.stopped = "hedge budget is empty"
-    if (this.stopped !== undefined) return
-    this.sent++
-    this.send()
+    else this.send()
   }
 
   private ended(
@@ -237,7 +239,7 @@ class Race<I, O, A, R> {
   }
 
   private failed(error: RpcError.RpcError, one: Call<I, O>, first: boolean): void {
-    const { nonFatal, throttle } = this.rules
+    const { commits, nonFatal, throttle } = this.rules
     if (error.endpoint !== undefined) this.used.add(error.endpoint)
     this.reached ||= !error.isUnsent
     const wait = this.free?.next(error, Context.get(this.context, Random))
@@ -251,7 +253,7 @@ class Race<I, O, A, R> {
     const passes = nonFatal(error)
     if (passes || pushback === "Never") throttle?.failed()
     if (first && error.reason._tag === "DeadlineExceeded") this.learn(false)
-    if (!passes || this.winner !== undefined || error.committed === true) {
+    if (!passes || this.winner !== undefined || (commits && error.committed === true)) {
       if (first && error.progress === "Answered") this.learn(true)
       return this.fail(error)
     }
@@ -270,20 +272,22 @@ class Race<I, O, A, R> {
   }
 
   private fail(error: RpcError.RpcError, note = ""): void {
-    const { reason } = error
-    const details = [reason.details, note].filter((text) => text !== "").join("; ")
-    const attempts = this.call.attempt + this.sent - 1
-    const progress = furthest(error.progress, this.reached || [...this.running.values()].includes(true))
-    const same = error.attempts === attempts && details === reason.details && progress === error.progress
-    const facts = { ...error, attempts }
-    this.finish(Exit.fail(same ? error : RpcError.of(error.method, { ...reason, details }, progress, facts)))
+    this.reached ||= [...this.running.values()].includes(true)
+    this.stop()
+    // One that waits, and has not heard yet that it is over, may get a connection still.
+    this.reached ||= this.running.size > 0
+    this.resume(Exit.fail(LastError.of(error, this.reached, this.call.attempt + this.sent - 1, note)))
   }
 
   private finish(exit: Exit.Exit<A, RpcError.RpcError>): void {
-    this.over()
-    // Not waited for: an answer must not wait for those who had none.
-    for (const fiber of this.running.keys()) fiber.interruptUnsafe()
+    this.stop()
     this.resume(exit)
+  }
+
+  /** The end, without waiting for the attempts: an answer must not wait for those who had none. */
+  private stop(): void {
+    this.over()
+    for (const fiber of this.running.keys()) fiber.interruptUnsafe()
   }
 
   private over(): void {

@@ -105,9 +105,10 @@ export const isUnavailable = (error: RpcError.RpcError): boolean => error.reason
  * **Details**: every retry takes one step of the schedule. The first one goes out at once, without the wait, where the
  * call was never sent, was refused, or its path was given up: another endpoint may answer now. A server's
  * `grpc-retry-pushback-ms` replaces the wait and starts the schedule afresh; a negative or unreadable one forbids the
- * retry. A wait that would pass the deadline is not begun. What has failed after its response headers is not sent again,
- * whatever its error and its method: the headers commit the call to that attempt (gRFC A6). A status that came alone does
- * not.
+ * retry. A wait that would pass the deadline is not begun. A stream that has failed after its response headers is not sent
+ * again, whatever its error and its method: the headers commit the call to that attempt. A call with one request and one answer
+ * is: nothing was handed on, and a server that is killed between headers and answer costs nobody a call. gRFC A6 commits that
+ * one, too, and so does `a6`.
  *
  * **Gotchas**: `Grpc.layer` refuses `"unlimited"` where calls have no deadline by default.
  *

@@ -14,6 +14,7 @@ import { isDoneCause } from "effect/Pull"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import type { Call } from "./Call.ts"
+import * as LastError from "./LastError.ts"
 import * as Attempt from "./RetryAttempt.ts"
 import * as Policy from "./RetryPolicy.ts"
 import { Transparent } from "./RetryTransparent.ts"
@@ -55,7 +56,7 @@ export const again = Effect.fnUntraced(function* <I, O, A, R>(
       const pushback = Policy.pushbackOf(last)
       const retryable = out !== "" || policy.retryable(last)
       if (retryable || pushback === "Never") throttle?.failed()
-      const over = pushback === "Never" || !retryable || last.committed === true || attempt >= limit
+      const over = pushback === "Never" || !retryable || isCommitted(policy, call, last) || attempt >= limit
       if (over || !Policy.isSafe(policy, call, last)) return yield* ended(last, reached, attempt, out)
       if (throttle?.allows() === false) return yield* ended(last, reached, attempt, out, "retries are throttled")
       step ??= yield* Schedule.toStep(policy.schedule)
@@ -81,6 +82,10 @@ export const again = Effect.fnUntraced(function* <I, O, A, R>(
   }
 })
 
+/** By its headers. Beyond gRFC A6 not where the answer is one message: nothing of it was handed on. */
+const isCommitted = <I, O>({ transparent }: Policy.RetryPolicy, { method }: Call<I, O>, error: RpcError.RpcError) =>
+  error.committed === true && (transparent || method.kind !== "unary")
+
 /** Another endpoint may answer now. gRFC A6 has its own rules for what was not sent. */
 const isAtOnce = (policy: Policy.RetryPolicy, error: RpcError.RpcError): boolean =>
   (error.isUnsent && !policy.transparent) || error.reason.details === Status.pathGivenUp
@@ -99,17 +104,5 @@ const emptied = "retry budget is empty"
 const ownTime = ({ perAttemptMillis }: Policy.RetryPolicy): string =>
   `the attempt's own time of ${perAttemptMillis} ms is up`
 
-/** The last error, with what retry knows: how far the others got, how often it was tried, and why not once more. */
-const ended = (
-  error: RpcError.RpcError,
-  reached: boolean,
-  attempts: number,
-  ...notes: ReadonlyArray<string>
-): Effect.Effect<never, RpcError.RpcError> => {
-  const { reason } = error
-  const details = [reason.details, ...notes].filter((text) => text !== "").join("; ")
-  const progress = Status.furthest(error.progress, reached)
-  const same = error.attempts === attempts && details === reason.details && progress === error.progress
-  if (same) return Effect.fail(error)
-  return Effect.fail(RpcError.of(error.method, { ...reason, details }, progress, { ...error, attempts }))
-}
+const ended = (...facts: Parameters<typeof LastError.of>): Effect.Effect<never, RpcError.RpcError> =>
+  Effect.fail(LastError.of(...facts))

@@ -103,7 +103,9 @@ export class Phases {
     if (judged.length === 0) return `attempt ${attempts} was never seen`
     const right = judged.flatMap((seen) => {
       const others = all.some((other) => other !== seen && other?.started && !unprocessed(other))
-      return expected(seen).map(([phase, by, own]) => `${phase} by ${by}, ${furthest(own, others)}`)
+      // A hedge that has not heard yet that it is over might be sent still: that it is not nobody knows.
+      const known = hedged && all.length > 1 ? [others, true] : [others]
+      return expected(seen).flatMap(([phase, by, own]) => known.map((it) => `${phase} by ${by}, ${furthest(own, it)}`))
     })
     const said = `${reason.phase} by ${reason.by}, ${progress}`
     return right.includes(said) ? undefined : `${said}; right is ${right.join(" or ")}`

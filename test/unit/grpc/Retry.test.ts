@@ -147,6 +147,31 @@ describe("a retry", () => {
     })
   )
 
+  it.effect.each<readonly [string, Retry.RetryPolicy, Method.Idempotency, number]>([
+    ["goes on, as nothing was handed on", Retry.make({ budget: false }), "Idempotent", 2],
+    ["ends what must not be sent twice", Retry.make({ budget: false }), "Unknown", 1],
+    [
+      "ends what keeps to gRFC A6",
+      Retry.a6({
+        maxAttempts: 2,
+        initialBackoff: 1,
+        maxBackoff: 1,
+        backoffMultiplier: 1,
+        retryableStatusCodes: ["UNAVAILABLE"]
+      }),
+      "Idempotent",
+      1
+    ]
+  ])("after the headers of a call with one answer %s", ([, policy, idempotency, attempts]) =>
+    Effect.gen(function* () {
+      const { channel, seen } = scripted(unavailable("Answered", { committed: true }), "ok")
+      const fiber = yield* Effect.forkChild(Effect.exit(Retry.intercept(policy)(channel).unary(call({ idempotency }))))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, attempts === 2 ? "Success" : "Failure")
+      assert.lengthOf(seen, attempts)
+    })
+  )
+
   it.effect("ends with an error of another kind as soon as there is one", () =>
     Effect.gen(function* () {
       const { error, seen } = yield* run([sent, of("NotFound", "Answered"), "ok"])
