@@ -48,7 +48,8 @@ export {
    * **When to use**: in the handler of a method with one answer, on a channel, a network or a server of a test: to play a
    * server that begins to answer and then fails, or takes its time. Without it, a failure is a status alone.
    *
-   * **Details**: the headers commit the call (gRFC A6): retry does not send it again, and hedging cancels the others.
+   * **Details**: by gRFC A6 the headers commit the call: such a retry does not send it again, and such hedging cancels the
+   * others.
    *
    * ```ts import.meta.vitest
    * import { Effect, Layer } from "effect"
@@ -63,7 +64,9 @@ export {
    *       Effect.fail({ _tag: "Unavailable" } as const)
    *     )
    * })
-   * const layer = Layer.provide(Retry.layer(Retry.make({ resendable: true })), fails)
+   * const wait = { initialBackoff: "1 milli", maxBackoff: "1 milli", backoffMultiplier: 1 } as const
+   * const policy = Retry.a6({ maxAttempts: 4, retryableStatusCodes: ["UNAVAILABLE"], ...wait })
+   * const layer = Layer.provide(Retry.layer(policy), fails)
    * const codec = { encode: (text: string) => Buffer.from(text), decode: String }
    * const call = Call.make({ path: "/demo.Greeter/SayHello", kind: "unary", idempotency: "Unknown", ...codec }, "ada")
    * const program = Channel.Channel.use((channel) => channel.unary(call)).pipe(Effect.provide(layer), Effect.flip)
