@@ -246,8 +246,9 @@ export const isHedged = (
  * non-fatal error sends the next one at once, and the delay begins anew. The first success, or fatal error, ends the
  * call, and the other attempts are interrupted, which cancels them at their servers and counts neither for nor against
  * them. Response headers of a stream decide as much: the attempt that has them is the call from then on, however it ends,
- * and the others are cancelled. With `a6` those of a call with one answer do, too (gRFC A6). A status that comes without headers decides nothing by itself. A server's `grpc-retry-pushback-ms` moves the next attempt; a negative or unreadable one forbids it. Each
- * attempt avoids the endpoints of the others. If all fail, the last error is the call's, with `attempts`.
+ * and the others are cancelled. With `a6` those of a call with one answer do, too (gRFC A6). A status that comes without
+ * headers decides nothing by itself. A server's `grpc-retry-pushback-ms` moves the next attempt; a negative or unreadable one
+ * forbids it. Each attempt avoids the endpoints of the others. If all fail, the last error is the call's, with `attempts`.
  *
  * **Gotchas**: below call metrics and the deadline, above whatever is to see attempts; in the place of retry.
  *

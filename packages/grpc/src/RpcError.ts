@@ -155,8 +155,8 @@ export const statusNames: ReadonlyArray<string> = tags.map((tag) =>
  *
  * **Details**: `method` is the full path; `attempts` is how often the call was tried; `waitedMillis` is the time in the
  * wait queue; `endpoint` and `connection` say who had it last; `metadata` is what came with the status. `committed` says that
- * the response headers had come, for which retry and hedge let a stream be, and by gRFC A6 every call: a status that came alone is `Answered`, and
- * not committed. Printed or serialised, it shows no metadata values but those of an allow-list.
+ * the response headers had come, for which retry and hedge let a stream be, and by gRFC A6 every call: a status that came
+ * alone is `Answered`, and not committed. Printed or serialised, it shows no metadata values but those of an allow-list.
  *
  * `stalledMillis` is how long this process itself did not run while the call did (its event loop was busy, or the process was
  * stopped), where that may explain the end: 0 unless the call ran out of time or lost its connection, and the stall was at

@@ -63,7 +63,8 @@ export const failure = (
   tag: "Unavailable" | "Aborted" | "Internal" | "NotFound",
   pushback?: string,
   progress: RpcError.Progress = "Answered",
-  endpoint?: string
+  endpoint?: string,
+  committed = false
 ): RpcError.RpcError =>
   RpcError.of(
     call().method.path,
@@ -71,6 +72,7 @@ export const failure = (
     progress,
     {
       endpoint,
+      committed,
       metadata: pushback === undefined ? undefined : Metadata.fromRecord({ "grpc-retry-pushback-ms": pushback })
     }
   )

@@ -146,6 +146,70 @@ describe("a hedged call", () => {
     })
   )
 
+  it.effect("may have been processed where another attempt has not heard yet that it is over", () =>
+    Effect.gen(function* () {
+      let sent = 0
+      const channel = Channel.make<RpcError.RpcError>({
+        // The first one has no connection, and takes its time to leave the queue.
+        unary: () =>
+          ++sent === 1
+            ? Effect.onInterrupt(Effect.never, () => Effect.sleep("1 second"))
+            : Effect.fail(failure("Internal", undefined, "NotSent"))
+      })
+      const hedged = Hedge.intercept(hedge())(channel)
+      const fiber = yield* Effect.forkChild(Effect.flip(hedged.unary(call(idempotent))))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* Fiber.join(fiber)).progress, "MaybeProcessed")
+    })
+  )
+
+  describe("with one answer, when headers come", () => {
+    /** After so many ms its headers come; then it does what it does. */
+    const headersAt = ({ committed }: { readonly committed?: (() => void) | undefined }, millis: number) =>
+      Effect.andThen(
+        Effect.sleep(millis),
+        Effect.sync(() => committed?.())
+      )
+    const begun = failure("Unavailable", undefined, "Answered", undefined, true)
+    const policies = {
+      make: hedge(),
+      a6: Hedge.a6({ maxAttempts: 2, hedgingDelay: 100, nonFatalStatusCodes: ["UNAVAILABLE"] })
+    }
+    const run = (policy: Hedge.Hedge, first: Effect.Effect<never, RpcError.RpcError>) =>
+      Effect.gen(function* () {
+        let sent = 0
+        const channel = Channel.make<RpcError.RpcError>({
+          unary: <I, O>(one: Call.Call<I, O>) =>
+            ++sent === 1 ? Effect.andThen(headersAt(one, 50), first) : Effect.as(Effect.sleep(10), reply(one, "e2:1#1"))
+        })
+        const fiber = yield* Effect.forkChild(Effect.exit(Hedge.intercept(policy)(channel).unary(call(idempotent))))
+        yield* TestClock.adjust("1 minute")
+        return { exit: fiber.pollUnsafe(), sent }
+      })
+
+    it.effect("goes on: whoever answers first is the answer, and a6 waits for the one with headers", () =>
+      Effect.gen(function* () {
+        const made = yield* run(policies.make, Effect.never)
+        assert.strictEqual(made.sent, 2)
+        assert.isTrue(made.exit?._tag === "Success" && made.exit.value._tag === "Success")
+        const strict = yield* run(policies.a6, Effect.never)
+        assert.strictEqual(strict.sent, 1)
+        assert.isUndefined(strict.exit)
+      })
+    )
+
+    it.effect("and it fails after them, sends another; a6 does not", () =>
+      Effect.gen(function* () {
+        const made = yield* run(policies.make, Effect.fail(begun))
+        assert.strictEqual(made.sent, 2)
+        assert.isTrue(made.exit?._tag === "Success" && made.exit.value._tag === "Success")
+        const strict = yield* run(policies.a6, Effect.fail(begun))
+        assert.strictEqual(strict.sent, 1)
+        assert.isTrue(strict.exit?._tag === "Success" && strict.exit.value._tag === "Failure")
+      })
+    )
+  })
+
   it.effect("keeps its context in every attempt, and its clock", () =>
     Effect.gen(function* () {
       const names: Array<string> = []
