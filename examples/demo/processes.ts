@@ -60,6 +60,13 @@ export class Processes extends Context.Service<
 
 const patience = "20 seconds"
 
+/** What a terminal sends to everybody at once. A child may die of it before we hear of it ourselves, and is no trouble then. */
+const shared: ReadonlySet<NodeJS.Signals | null> = new Set(["SIGINT", "SIGTERM", "SIGHUP"])
+const unlessForAll = (signal: NodeJS.Signals | null, fail: () => void): void => {
+  if (shared.has(signal)) setTimeout(fail, 1_000)
+  else fail()
+}
+
 const make = Effect.gen(function* () {
   const all: Array<ChildProcess> = []
   const trouble = yield* Deferred.make<never, ChildFailed>()
@@ -85,7 +92,8 @@ const make = Effect.gen(function* () {
     child.on("error", (error) => Deferred.doneUnsafe(trouble, Effect.fail(failed(`failed: ${error.message}`))))
     child.on("exit", (code, signal) => {
       if (child.killed) return
-      Deferred.doneUnsafe(trouble, Effect.fail(failed(`ended by itself (${signal ?? code})`)))
+      const fail = () => Deferred.doneUnsafe(trouble, Effect.fail(failed(`ended by itself (${signal ?? code})`)))
+      unlessForAll(signal, fail)
     })
 
     const hear = <Tag extends Out["tag"]>(tag: Tag, first?: () => void) =>
@@ -95,9 +103,9 @@ const make = Effect.gen(function* () {
           off()
           resume(Effect.succeed(message as Extract<Out, { readonly tag: Tag }>))
         }
-        const onExit = () => {
+        const onExit = (_: number | null, signal: NodeJS.Signals | null) => {
           off()
-          resume(Effect.fail(failed("ended before it answered")))
+          unlessForAll(signal, () => resume(Effect.fail(failed("ended before it answered"))))
         }
         const off = () => child.off("message", onMessage).off("exit", onExit)
         child.on("message", onMessage).on("exit", onExit)

@@ -258,7 +258,8 @@ describe("demo interrupted", { concurrent: true }, () => {
   interface Running {
     readonly pid: number
     readonly exited: Promise<ReadonlyArray<unknown>>
-    readonly line: (beginning: string) => Promise<string>
+    /** The first that fits. Never by its time: a busy machine says 0.1 where a quiet one says 0.0. */
+    readonly line: (fits: RegExp) => Promise<string>
   }
 
   /** In a process group of its own, as a shell starts it. */
@@ -269,9 +270,9 @@ describe("demo interrupted", { concurrent: true }, () => {
     return {
       pid: child.pid!,
       exited: once(child, "exit"),
-      line: async (beginning) => {
+      line: async (fits) => {
         while (true) {
-          const found = lines.find((line) => line.trimStart().startsWith(beginning))
+          const found = lines.find((line) => fits.test(line))
           if (found !== undefined) return found
           await once(output, "line")
         }
@@ -305,9 +306,10 @@ describe("demo interrupted", { concurrent: true }, () => {
       })
     })
 
-  it("leaves nothing when the group is interrupted while the servers start", async () => {
+  // Who hears of it first is a matter of luck: a child that dies of it, or the demo.
+  it("leaves nothing when the group is interrupted while the servers start", { repeats: 7 }, async () => {
     const run = start()
-    await run.line("Two clients")
+    await run.line(/^\s*Two clients/)
     process.kill(-run.pid, "SIGINT")
     assert.deepStrictEqual(await run.exited, [130, null])
     assert.deepStrictEqual(membersOf(run.pid), [])
@@ -315,9 +317,9 @@ describe("demo interrupted", { concurrent: true }, () => {
 
   it("leaves nothing when the group is interrupted while a server is stopped", async () => {
     const run = start()
-    const ports = portsOf(await run.line("servers:"))
+    const ports = portsOf(await run.line(/^\s*servers:/))
     assert.lengthOf(ports, 3)
-    await run.line("0.0 s  calm")
+    await run.line(/ s {2}calm/)
     freezeOneServer(run.pid)
     process.kill(-run.pid, "SIGINT")
     assert.deepStrictEqual(await run.exited, [130, null])
@@ -327,7 +329,7 @@ describe("demo interrupted", { concurrent: true }, () => {
 
   it("leaves nothing when the parent alone is killed while a server is stopped", async () => {
     const run = start()
-    await run.line("0.0 s  calm")
+    await run.line(/ s {2}calm/)
     freezeOneServer(run.pid)
     process.kill(run.pid, "SIGKILL")
     await run.exited
