@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cluster, Endpoint, Event } from "@hawser/core"
 import { Effect, Fiber, Latch } from "effect"
+import { settle } from "../../support/core/parts.ts"
 
 describe("WaitQueue", () => {
   it.effect("gives nothing to a waiter that an event of its own lease made leave", () =>
@@ -35,6 +36,8 @@ describe("WaitQueue", () => {
       })
       yield* ready.open
       yield* Fiber.await(waiter)
+      // It ends within its own lease: what is lent to nobody is given back after that.
+      yield* settle
       assert.deepStrictEqual(dials, ["Demand"])
       const { root, waiting } = yield* cluster.snapshot
       assert.deepStrictEqual([root.inFlight, waiting], [0, 0])

@@ -285,6 +285,15 @@ describe("an attempt", () => {
     })
   )
 
+  it.effect("tells whoever asked where each of them runs", () =>
+    Effect.gen(function* () {
+      const told: Array<string> = []
+      const picked = (endpoint: string) => void told.push(endpoint)
+      yield* play(hedge(), [never, [10, "ok"]], { ...idempotent, picked })
+      assert.deepStrictEqual(told, ["e1:1", "e2:1"])
+    })
+  )
+
   it.effect("that still waits in the queue learns where an earlier one went", () =>
     Effect.gen(function* () {
       const { seen } = yield* play(hedge({ attempts: 2 }), [never, [10, "ok"]])
