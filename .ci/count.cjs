@@ -1,4 +1,4 @@
-// Prints "PASSED FAILED" for one step: node .ci/count.cjs EXIT_CODE FILE...
+// Prints "PASSED FAILED" for one step, then a line for each failure that has a name: node .ci/count.cjs EXIT_CODE FILE...
 // It reads the last JSON object of the first file that has one: vitest's, `{ passed, failed }`, `{ bars: [{ ok }] }`,
 // `{ scenarios: [{ ok, skipped }] }` or `{ seeds, violations }`. What was skipped has neither passed nor failed.
 // A step that counted nothing counts as one, and so does a failure that the step's own count does not show.
@@ -40,3 +40,14 @@ if (!Number.isInteger(passed) || !Number.isInteger(failed)) passed = failed = 0
 if (code === "0" && passed + failed === 0) passed = 1
 if (code !== "0" && failed === 0) failed = 1
 console.log(`${passed} ${failed}`)
+
+const tests = (report.testResults ?? []).flatMap(({ assertionResults = [], message, name, status }) => {
+  const broken = assertionResults.filter(({ status }) => status === "failed")
+  // A file that can't be loaded has failed without a test.
+  if (status === "failed" && broken.length === 0) return [`${name}: ${message}`]
+  return broken.map(({ failureMessages = [], fullName }) => `${fullName}: ${failureMessages[0]}`)
+})
+const named = (judged ?? []).filter(({ ok, id }) => !ok && id !== undefined).map((one) => JSON.stringify(one))
+const others = (report.failures ?? []).map((one) => (typeof one === "string" ? one : JSON.stringify(one)))
+for (const failure of [...tests, ...named, ...others].slice(0, 20))
+  console.log(failure.split("\n").slice(0, 2).join(" ").slice(0, 400))

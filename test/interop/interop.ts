@@ -20,6 +20,7 @@ const caseTimeout = "20 seconds"
 
 const counts = { cases: 0, passed: 0, failed: 0 }
 const skipped: Array<string> = []
+const failures: Array<string> = []
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 
@@ -28,7 +29,9 @@ const tell = (where: string, name: CaseName, millis: number, exit: Exit.Exit<unk
   counts.cases++
   counts[ok ? "passed" : "failed"]++
   say(`${ok ? "ok    " : "FAILED"} ${where} ${name} (${millis.toFixed(0)} ms)`)
-  if (!ok) say(Cause.pretty(exit.cause).replace(/^/gm, "       "))
+  if (ok) return
+  failures.push(`${where} ${name}`)
+  say(Cause.pretty(exit.cause).replace(/^/gm, "       "))
 }
 
 /** Runs the cases one after the other over one channel, with every default of `Grpc.layer`. */
@@ -96,7 +99,7 @@ const main = async (options: Options): Promise<number> => {
   }
   const { cases: all, failed, passed } = counts
   say(`\n${all} cases, ${passed} passed, ${failed} failed${skipped.map((what) => `; skipped: ${what}`).join("")}`)
-  if (options.json) say(JSON.stringify({ ...counts, skipped }))
+  if (options.json) say(JSON.stringify({ ...counts, skipped, failures }))
   return failed === 0 ? 0 : 1
 }
 

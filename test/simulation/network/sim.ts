@@ -145,7 +145,8 @@ const main = async (options: Options): Promise<number> => {
       operations: { median: median(operations) },
       faultsPerSeed: { median: median(perSeed) },
       faults,
-      replayed
+      replayed,
+      failures: failed.slice(0, maxFailed).map(({ problems, seed }) => `${command(seed, scenario)}: ${problems[0]}`)
     }
     console.log(JSON.stringify(summary))
   }
