@@ -49,5 +49,5 @@ const tests = (report.testResults ?? []).flatMap(({ assertionResults = [], messa
 })
 const named = (judged ?? []).filter(({ ok, id }) => !ok && id !== undefined).map((one) => JSON.stringify(one))
 const others = (report.failures ?? []).map((one) => (typeof one === "string" ? one : JSON.stringify(one)))
-for (const failure of [...tests, ...named, ...others].slice(0, 20))
-  console.log(failure.split("\n").slice(0, 2).join(" ").slice(0, 400))
+const lines = [...tests, ...named, ...others].map((failure) => failure.split("\n").slice(0, 2).join(" ").slice(0, 400))
+if (lines.length > 0) console.log(lines.slice(0, 20).join("\n"))

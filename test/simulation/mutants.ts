@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import type { Borrow, Waiting } from "@hawser/core/Borrow"
 import type { ConnectError } from "@hawser/core/ConnectError"
-import { Full, type Lease } from "@hawser/core/Lease"
+import type { Lease } from "@hawser/core/Lease"
 import { LiveConnection, LiveLease } from "@hawser/core/LiveConnection"
 import { Subchannel } from "@hawser/core/Subchannel"
 import { WaitQueue } from "@hawser/core/WaitQueue"
@@ -125,11 +125,11 @@ export const mutants: ReadonlyArray<Mutant> = [
       const released = new WeakSet<object>()
       const undoLease = swap(
         LiveConnection.prototype,
-        "lease",
+        "grant",
         (original) =>
           function (this: unknown, ...args) {
             const out = original.apply(this, args) as object
-            if (out !== Full) owners.set(out, this as LiveConnection<unknown>)
+            owners.set(out, this as LiveConnection<unknown>)
             return out
           }
       )

@@ -141,9 +141,9 @@ const byHand: ReadonlyArray<Entry> = [
 const byOperator: ReadonlyArray<Entry> = [
   {
     id: "LiveConnection:190 drop",
-    what: "drop: this.live = undefined",
+    what: "drop: if (this.releasedAt !== unreleased) return",
     file: "packages/core/src/LiveConnection.ts",
-    find: "this.live = undefined",
+    find: "if (this.releasedAt !== unreleased) return",
     replace: ";"
   },
   {

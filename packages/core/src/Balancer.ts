@@ -183,6 +183,10 @@ export class Balancer<C, E> extends UpstreamBase<C, E> implements MemberOwner<C,
     this.changed()
   }
 
+  memberFreed(): void {
+    this.changed()
+  }
+
   lease(demand: Demand): Lease<C> | Refusal<E> {
     if (this.idle.length > 0) this.wakeIdle(demand)
     const { picker } = this

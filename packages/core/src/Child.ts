@@ -9,6 +9,8 @@ import { type Upstream, UpstreamBase } from "./Upstream.ts"
 export interface Parent {
   /** Something has changed. `different`: its state, which was `before`, or whether it is put aside. */
   childChanged(different: boolean, before: Connectivity, child?: Child<unknown, unknown>): void
+  /** A permit of a child came back, and nothing else is different. */
+  freed(): void
 }
 
 /** An upstream with one parent. */
@@ -28,6 +30,12 @@ export abstract class Child<C, E> extends UpstreamBase<C, E> {
     this.toldState = state
     this.toldAside = aside
     this.parent?.childChanged(different, before ?? "Idle", this)
+    super.changed()
+  }
+
+  /** A permit came back: what it has told its parent still holds. */
+  freed(): void {
+    this.parent?.freed()
     super.changed()
   }
 }

@@ -71,47 +71,48 @@ export interface Unanswered {
 
 /** One connection from Ready to closed. */
 export class LiveConnection<C> {
-  readonly connection: C
-  readonly endpoint: Endpoint
-  readonly id: string
+  // First what each borrow looks at: of one among thousands, every line of memory costs a look beyond the cache.
   readonly session: Session<C>
-  readonly scope: Scope.Closeable
-  readonly openedAt: number
-  readonly now: () => number
   /** False from the moment at which no borrow may start: ended, broken, surplus or replaced. */
   lending = true
   /** False while its health check does not say that it may lend. */
   healthy = true
-  /** Permits that are set aside for probes. */
-  reserved = 0
-  gate: Gate | undefined = undefined
-  /** Its peer allows no borrow at all, as it said last. */
-  barred = false
-  /** When it is to be exchanged for another one. */
-  expiresAt: number
-  /** When it was put aside for silence. */
-  quarantinedAt: number | undefined = undefined
-  /** Although it is put aside, its endpoint is known to be alive: what is slow there is the handler. */
-  alive = false
-  inFlight = 0
-  answered = 0
-  failed = 0
   /** Not lent until it has shown that it is still there: this process was frozen. */
   doubted = false
-  /** What it was asked for a sign of life; most never are. */
-  asked: Asked | undefined = undefined
-  /** After its loss, a redial waits for so long and for no backoff. */
-  redialMillis: number | undefined = undefined
-  /** What was given up since anything was heard: whoever is impatient leaves no borrow that is ever overdue. */
-  unanswered: Unanswered | undefined = undefined
+  /** When it was put aside for silence. */
+  quarantinedAt: number | undefined = undefined
+  inFlight = 0
+  answered = 0
+  /** Permits that are set aside for probes. */
+  reserved = 0
+  private readonly maxStreams: number
   /** The borrows that can be overdue, oldest first. */
   oldest: LiveLease<C> | undefined = undefined
   private newest: LiveLease<C> | undefined = undefined
   private repliedAt: number
+  gate: Gate | undefined = undefined
   readonly owner: LiveOwner<C>
-  private cancels: { since: number; count: number } | undefined = undefined
+  readonly now: () => number
   private readonly methods: MethodEstimates
-  private readonly maxStreams: number
+  /** What it was asked for a sign of life; most never are. */
+  asked: Asked | undefined = undefined
+  readonly connection: C
+  readonly endpoint: Endpoint
+  readonly id: string
+  readonly scope: Scope.Closeable
+  readonly openedAt: number
+  /** Its peer allows no borrow at all, as it said last. */
+  barred = false
+  /** When it is to be exchanged for another one. */
+  expiresAt: number
+  /** Although it is put aside, its endpoint is known to be alive: what is slow there is the handler. */
+  alive = false
+  failed = 0
+  /** After its loss, a redial waits for so long and for no backoff. */
+  redialMillis: number | undefined = undefined
+  /** What was given up since anything was heard: whoever is impatient leaves no borrow that is ever overdue. */
+  unanswered: Unanswered | undefined = undefined
+  private cancels: { since: number; count: number } | undefined = undefined
 
   constructor(options: LiveOptions<C>) {
     this.connection = options.session.connection
@@ -192,7 +193,11 @@ export class LiveConnection<C> {
   }
 
   lease(demand: Demand, now?: number): Lease<C> | Refusal<never> {
-    if (!this.hasRoom()) return Full
+    return this.hasRoom() ? this.grant(demand, now) : Full
+  }
+
+  /** Lends to whoever has seen that there is room. */
+  grant(demand: Demand, now?: number): Lease<C> {
     const lease = new LiveLease(this, demand, now ?? this.now())
     this.inFlight++
     if (demand.method !== undefined) this.link(lease)
@@ -206,7 +211,8 @@ export class LiveConnection<C> {
     if (method !== undefined) this.unlink(lease)
     if (outcome === "Success" || outcome === "Overloaded") {
       this.answered++
-      this.repliedAt = now
+      // Whole milliseconds take no memory of their own.
+      this.repliedAt = Math.ceil(now)
       if (method !== undefined && this.teaches(method)) this.methods.add(method, millis, now)
       return
     }
@@ -280,20 +286,20 @@ export class LiveConnection<C> {
   }
 }
 
+const unreleased = -1
+
 /** The lease of a live connection. */
 export class LiveLease<C> implements Lease<C> {
   declare readonly _tag: "Lease"
-  readonly connection: C
-  readonly endpoint: Endpoint
-  readonly id: string
   readonly startedAt: number
-  releasedAt = -1
+  /** Negative until then. */
+  releasedAt = unreleased
   readonly demand: Demand
   prev: LiveLease<C> | undefined = undefined
   next: LiveLease<C> | undefined = undefined
   /** Whether the borrower was told that its path is given up. */
   givenUp = false
-  private live: LiveConnection<C> | undefined
+  private readonly live: LiveConnection<C>
   private respondedAt = -1
   private first: LeaseObserver | undefined = undefined
   private rest: Array<LeaseObserver> | undefined = undefined
@@ -301,10 +307,17 @@ export class LiveLease<C> implements Lease<C> {
   constructor(live: LiveConnection<C>, demand: Demand, startedAt: number) {
     this.live = live
     this.demand = demand
-    this.connection = live.connection
-    this.endpoint = live.endpoint
-    this.id = live.id
     this.startedAt = startedAt
+  }
+
+  get connection(): C {
+    return this.live.connection
+  }
+  get endpoint(): Endpoint {
+    return this.live.endpoint
+  }
+  get id(): string {
+    return this.live.id
   }
 
   observe(observer: LeaseObserver): void {
@@ -314,13 +327,12 @@ export class LiveLease<C> implements Lease<C> {
   }
 
   responded(): void {
-    if (this.respondedAt < 0 && this.live !== undefined) this.respondedAt = this.live.now()
+    if (this.respondedAt < 0 && this.releasedAt === unreleased) this.respondedAt = this.live.now()
   }
 
   release(outcome: Outcome, report?: LoadReport): void {
-    const live = this.live
-    if (live === undefined) return
-    this.live = undefined
+    if (this.releasedAt !== unreleased) return
+    const { live } = this
     const now = (this.releasedAt = live.now())
     const millis = (this.respondedAt < 0 ? now : this.respondedAt) - this.startedAt
     // What ended badly over a freeze of ours is nobody's fault.

@@ -27,6 +27,8 @@ const unknownCost = 1e9
 export interface MemberOwner<C, E> {
   /** Its upstream has changed. `different`: its state, which was `before`, or whether it is put aside. */
   memberChanged(member: Member<C, E>, different: boolean, before: Connectivity): void
+  /** Its upstream has a permit more. */
+  memberFreed(): void
 }
 
 /**
@@ -60,7 +62,17 @@ export interface MemberOwner<C, E> {
  * ```
  */
 export class Member<C, E> implements LeaseObserver, Parent {
+  // First what each borrow looks at, as in a LiveConnection.
   readonly upstream: Upstream<C, E>
+  readonly estimate = new Estimate(true)
+  outstanding = 0
+  /** Its outcomes and the verdict on them, from the first call that ended on. */
+  record: OutlierRecord | undefined = undefined
+  /** When the last borrow was granted. */
+  pickedAt = longAgo
+  /** Whoever is told of it; nobody once it is not of the balancer any more. */
+  owner: MemberOwner<C, E> | undefined = undefined
+  private readonly detector: OutlierDetector | undefined
   readonly name: string
   /** Of the name: for policies that spread by keys. */
   readonly hash: number
@@ -68,14 +80,6 @@ export class Member<C, E> implements LeaseObserver, Parent {
   endpoint: Endpoint
   /** Neither Ready nor failed so far: a later tier waits for it. */
   fresh = true
-  /** Whoever is told of it; nobody once it is not of the balancer any more. */
-  owner: MemberOwner<C, E> | undefined = undefined
-  readonly estimate = new Estimate(true)
-  outstanding = 0
-  /** Its outcomes and the verdict on them, from the first call that ended on. */
-  record: OutlierRecord | undefined = undefined
-  /** When the last borrow was granted. */
-  pickedAt = longAgo
   /** When it was last Ready for the first time, or after a dial had failed. */
   readyAt = longAgo
   /** When its slow start is over. */
@@ -86,7 +90,6 @@ export class Member<C, E> implements LeaseObserver, Parent {
   /** Not Ready yet, or not since a dial failed. */
   private cold = true
   private readonly slowStart: SlowStart | undefined
-  private readonly detector: OutlierDetector | undefined
 
   /** Without a detector nothing is held against it. */
   constructor(upstream: Upstream<C, E>, endpoint: Endpoint, detector?: OutlierDetector, slowStart?: SlowStart) {
@@ -100,6 +103,10 @@ export class Member<C, E> implements LeaseObserver, Parent {
 
   childChanged(different: boolean, before: Connectivity): void {
     this.owner?.memberChanged(this, different, before)
+  }
+
+  freed(): void {
+    this.owner?.memberFreed()
   }
 
   /** How much of its weight it gets now, above 0: less than 1 while it starts slowly. */
@@ -142,7 +149,7 @@ export class Member<C, E> implements LeaseObserver, Parent {
     const out = this.upstream.lease(demand, now)
     if (out._tag === "Lease") {
       this.outstanding++
-      this.pickedAt = out.startedAt
+      this.pickedAt = Math.floor(out.startedAt)
       // One trial at a time.
       if (this.record?.verdict !== undefined) this.detector?.tried(this.record, out.startedAt)
       out.observe(this)

@@ -75,11 +75,16 @@ interface Rotation<C> {
  * ```
  */
 export class Pool<C> extends Child<C, ConnectError> implements Parent {
+  // First what each borrow looks at, as in a LiveConnection.
+  /** The subchannel of a pool that has one, found without a look at a list: there may be thousands of pools. */
+  private only: Subchannel<C> | undefined = undefined
+  private silent = false
+  private state: Connectivity = "Idle"
+  private barred = false
+  private readonly options: PoolOptions<C>
   /** As the resolver said last; its addresses never change. */
   endpoint: Endpoint
   subchannels: ReadonlyArray<Subchannel<C>> = none
-  /** The subchannel of a pool that has one, found without a look at a list: there may be thousands of pools. */
-  private only: Subchannel<C> | undefined = undefined
   /** The most borrows at once since the last `shrink`. */
   private peak = 0
   /** The subchannel that was opened beyond the maximum, to replace a silent one. */
@@ -88,15 +93,11 @@ export class Pool<C> extends Child<C, ConnectError> implements Parent {
   private rotation: Rotation<C> | undefined = undefined
   private bound: Bindings<LiveConnection<C>> | undefined = undefined
   private turn = 0
-  private state: Connectivity = "Idle"
-  private silent = false
-  private barred = false
   private closed = false
   /** Told when a connection that led to trouble has been exchanged. */
   exchanged: (() => void) | undefined = undefined
   /** Gone from `subchannels`, with borrows in flight. */
   private retired: ReadonlyArray<Subchannel<C>> = none
-  private readonly options: PoolOptions<C>
 
   constructor(endpoint: Endpoint, options: PoolOptions<C>) {
     super()
@@ -114,7 +115,7 @@ export class Pool<C> extends Child<C, ConnectError> implements Parent {
     const { only } = this
     const chosen = only === undefined ? this.emptiest(this.silent) : this.lending(only, this.silent)
     if (chosen === undefined) return this.refuse(demand)
-    const lease = chosen.lease(demand, now)
+    const lease = chosen.grant(demand, now)
     const n = only === undefined ? this.subchannels.length : 1
     if (n < this.options.max && chosen.inFlight >= chosen.limit() * pressure) this.grow()
     if (n > this.options.min) this.peak = Math.max(this.peak, this.load())

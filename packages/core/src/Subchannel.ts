@@ -69,20 +69,21 @@ const none: ReadonlyArray<never> = []
  * ```
  */
 export class Subchannel<C> extends Child<C, ConnectError> implements LiveOwner<C> {
-  readonly endpoint: Endpoint
+  // First what each borrow looks at, as in a LiveConnection.
   /** The connection that lends, or that is put aside for silence. */
   current: LiveConnection<C> | undefined = undefined
+  /** Ended before it had answered, and has borrows in flight: it may prove itself yet. */
+  private unproven: LiveConnection<C> | undefined = undefined
+  private state: Connectivity = "Connecting"
+  readonly endpoint: Endpoint
   /** Ended connections with borrows still in flight. */
   draining: ReadonlyArray<LiveConnection<C>> = none
   lastError: ConnectError | undefined = undefined
   /** How long the last successful dial took; not that of a replacement, whose server may have had to wake up first. */
   connectMillis: number | undefined = undefined
-  private state: Connectivity = "Connecting"
   private dialling: DialReason
   /** Dials or waits. */
   private fiber: Fiber.Fiber<void> | undefined = undefined
-  /** Ended before it had answered, and has borrows in flight: it may prove itself yet. */
-  private unproven: LiveConnection<C> | undefined = undefined
   private startedAt = 0
   private reconnect: Reconnect.Reconnect | undefined = undefined
   private readonly options: SubchannelOptions<C>
@@ -185,7 +186,7 @@ export class Subchannel<C> extends Child<C, ConnectError> implements LiveOwner<C
     }
     if (live === this.unproven && live.answered > 0) this.proven()
     if (!live.lending && live.inFlight === 0 && this.draining.includes(live)) this.options.run(this.shut(live))
-    this.changed()
+    return this.state === "Shutdown" ? this.changed() : this.freed()
   }
 
   changedAt(live: LiveConnection<C>): void {

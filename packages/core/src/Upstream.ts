@@ -112,7 +112,7 @@ export const isUpstream = (u: unknown): u is Upstream<unknown, unknown> => hasPr
  * ```
  */
 export abstract class UpstreamBase<C, E> implements Upstream<C, E> {
-  readonly [TypeId] = TypeId
+  declare readonly [TypeId]: typeof TypeId
   /** One is kept as it is: most have one, and there may be thousands. */
   private listeners: ReadonlyArray<() => void> | (() => void) | undefined = undefined
   abstract lease(demand: Demand, now?: number): Lease<C> | Refusal<E>
@@ -151,3 +151,5 @@ export abstract class UpstreamBase<C, E> implements Upstream<C, E> {
     return pipeArguments(this, arguments)
   }
 }
+// Not in each of thousands.
+Object.defineProperty(UpstreamBase.prototype, TypeId, { value: TypeId })

@@ -88,7 +88,16 @@ describe("npm run sim", () => {
     assert.strictEqual(code, 0)
     const summary = JSON.parse(stdout.trimEnd().split("\n").at(-1)!) as Record<string, unknown>
     assert.deepInclude(summary, { seeds: 4, violations: 0, distinct: 4, replayed: { seeds: 4, equal: 4 } })
-    assert.hasAllKeys(summary, ["seeds", "violations", "distinct", "operations", "faultsPerSeed", "faults", "replayed"])
+    assert.hasAllKeys(summary, [
+      "seeds",
+      "violations",
+      "distinct",
+      "operations",
+      "faultsPerSeed",
+      "faults",
+      "replayed",
+      "failures"
+    ])
   })
 
   it("says all that is wrong with its options", async () => {

@@ -83,7 +83,7 @@ export class Watch {
     const { start } = Pool.prototype
     const { lease: balance } = Balancer.prototype
     const { start: begin } = Subchannel.prototype
-    const { lease } = LiveConnection.prototype
+    const { grant } = LiveConnection.prototype
     const { release } = LiveLease.prototype
     const unreleased = new WeakMap<object, Live>()
     Balancer.prototype.lease = function (demand) {
@@ -98,21 +98,19 @@ export class Watch {
       watch.pools.push(this as Pool<Connection>)
       start.call(this)
     }
-    LiveConnection.prototype.lease = function (demand, now) {
+    LiveConnection.prototype.grant = function (demand, now) {
       // Asked of the connection itself: what core makes of it is what is watched.
       const room = this.inFlight < this.session.limit()
-      const out = lease.call(this, demand, now)
-      if (out._tag === "Lease") {
-        watch.granted++
-        if (!this.healthy) watch.problems.add("I-7 a lease of a connection that is not healthy")
-        watch.lent(this.connection as Connection)
-        if (!this.lending) watch.problems.add("I-7 a lease of a connection that lends no more")
-        if (!room) watch.problems.add("I-1 a lease above the limit")
-        unreleased.set(out, this as unknown as Live)
-        watch.out.set(this as unknown as Live, (watch.out.get(this as unknown as Live) ?? 0) + 1)
-        if (demand.method !== undefined) {
-          watch.timed.set(this as unknown as Live, (watch.timed.get(this as unknown as Live) ?? 0) + 1)
-        }
+      const out = grant.call(this, demand, now)
+      watch.granted++
+      if (!this.healthy) watch.problems.add("I-7 a lease of a connection that is not healthy")
+      watch.lent(this.connection as Connection)
+      if (!this.lending) watch.problems.add("I-7 a lease of a connection that lends no more")
+      if (!room) watch.problems.add("I-1 a lease above the limit")
+      unreleased.set(out, this as unknown as Live)
+      watch.out.set(this as unknown as Live, (watch.out.get(this as unknown as Live) ?? 0) + 1)
+      if (demand.method !== undefined) {
+        watch.timed.set(this as unknown as Live, (watch.timed.get(this as unknown as Live) ?? 0) + 1)
       }
       return out
     }
@@ -130,7 +128,7 @@ export class Watch {
       Pool.prototype.start = start
       Subchannel.prototype.start = begin
       Balancer.prototype.lease = balance
-      LiveConnection.prototype.lease = lease
+      LiveConnection.prototype.grant = grant
       LiveLease.prototype.release = release
     }
   }

@@ -24,6 +24,15 @@ describe("Estimate", () => {
     assert.closeTo(estimate.value, 60 + 40 / Math.E, 1e-9)
   })
 
+  it("comes down as far in many small steps", () => {
+    for (const step of [0.1, 1, 7, 50]) {
+      const estimate = new Estimate(false)
+      estimate.add(100, 0)
+      for (let now = step; now <= 10_000; now += step) estimate.add(60, now)
+      assert.closeTo(estimate.value, 60 + 40 / Math.E, 0.1, `${step} ms`)
+    }
+  })
+
   it("a sample below half restarts it, if it may", () => {
     for (const [restarts, expected] of [
       [true, 10],
@@ -69,6 +78,10 @@ describe("MethodEstimates", () => {
     near(methods.get("a"), 10)
     near(methods.get("b"), 100)
     assert.isUndefined(methods.get("c"))
+    methods.add("a", 20, 1)
+    methods.add("a", 40, 1)
+    near(methods.get("a"), 40)
+    near(methods.get("b"), 100)
   })
 
   it("keeps no more than a thousand", () => {

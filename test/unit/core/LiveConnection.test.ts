@@ -60,6 +60,24 @@ describe("LiveConnection", () => {
     assert.deepStrictEqual(log, ["woken 1"])
   })
 
+  it("the first release wins, whatever time the clock says it is", () => {
+    for (const now of [0, -5, NaN, Infinity]) {
+      const { live, time } = setup()
+      const lease = leased(live.lease(demand()))
+      time.now = now
+      lease.release("Success")
+      lease.release("Success")
+      assert.strictEqual(live.inFlight, 0, String(now))
+    }
+  })
+
+  it("a lease says where it was, also after its release", () => {
+    const { live, session } = setup()
+    const lease = leased(live.lease(demand()))
+    lease.release("Broken")
+    assert.deepStrictEqual([lease.id, lease.endpoint, lease.connection], ["a#1", live.endpoint, session.connection])
+  })
+
   it("tells observers innermost first, all before the wake-up, with counts already lowered", () => {
     const { live, log, time } = setup()
     const observer = (name: string): LeaseObserver => ({
