@@ -57,18 +57,18 @@ export interface Verdict {
 
 /** What is remembered of one member. */
 export class OutlierRecord {
+  verdict: Verdict | undefined = undefined
   /** The bucket that is counted in. */
   successes = 0
   failures = 0
-  /** The bucket of the last interval. */
-  last: Tally = nothing
-  /** What a call that succeeds takes, about. */
-  usualMillis = 0
   /** Failures in a row. */
   inARow = 0
+  /** What a call that succeeds takes, about. */
+  usualMillis = 0
+  /** The bucket of the last interval. */
+  last: Tally = nothing
   /** How often it was ejected of late: lengthens the next ejection. */
   multiplier = 0
-  verdict: Verdict | undefined = undefined
   /** While its trial runs: until then there is no second one. */
   triedUntil = -Infinity
   readmittedAt = -Infinity
