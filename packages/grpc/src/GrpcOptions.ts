@@ -50,6 +50,9 @@ export interface QueueOptions {
   /**
    * How long one may wait, or until its deadline if that is sooner; then it fails with `DeadlineExceeded` by `Us`,
    * `NotSent`. 1 ms to 24 days. Default 30 s.
+   *
+   * **Gotchas**: the queue does not know how long a call takes. Where more calls come than can be answered, leave them time: with
+   * deadlines of 1 s and calls of 100 ms, no more than 800 ms. Else each is sent when it is too late.
    */
   readonly timeout?: Duration.Input | undefined
 }
