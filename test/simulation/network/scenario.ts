@@ -154,8 +154,9 @@ export const scenario = (script: Script, world: World, watch: Watch, queue: Queu
     if (world.clock.now < calmAt) yield* Effect.sleep(calmAt - world.clock.now)
     yield* move(everybody)
     yield* world.named("all calls have ended", Fiber.awaitAll(fibers))
-    // No answer waits for a hedge: whoever lost in the last moment gives back one turn later.
-    if (settings.hedge > 0) yield* Effect.yieldNow
+    // No answer waits for a hedge: whoever lost in the last moment gives back in that moment, when its turn comes. Time goes on
+    // only when nothing is ready to run.
+    if (settings.hedge > 0) yield* Effect.sleep(1)
     const { root, waiting } = yield* cluster.snapshot
     if (root.inFlight !== 0) ledger.problem(`I-2 ${root.inFlight} in flight after the last call`)
     if (waiting !== 0) ledger.problem(`I-10 ${waiting} wait after the last call`)
