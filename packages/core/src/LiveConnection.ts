@@ -327,7 +327,7 @@ export class LiveLease<C> implements Lease<C> {
   }
 
   responded(): void {
-    if (this.respondedAt < 0 && this.releasedAt === unreleased) this.respondedAt = this.live.now()
+    if (this.respondedAt < 0) this.respondedAt = this.live.now()
   }
 
   release(outcome: Outcome, report?: LoadReport): void {

@@ -57,6 +57,7 @@ export interface Verdict {
 
 /** What is remembered of one member. */
 export class OutlierRecord {
+  // First what each call that ends looks at, as in a LiveConnection.
   verdict: Verdict | undefined = undefined
   /** The bucket that is counted in. */
   successes = 0

@@ -41,6 +41,18 @@ describe("Pool", () => {
     })
   )
 
+  it.effect("whoever listens to a pool or to a subchannel of it hears of each permit that comes back", () =>
+    Effect.gen(function* () {
+      const { lend, pool } = yield* setup({ limit: 2 })
+      const leases = lend(2)
+      const heard: Array<string> = []
+      pool.subscribe(() => heard.push(`pool ${pool.load()}`))
+      pool.subchannels[0]!.subscribe(() => heard.push(`subchannel ${pool.load()}`))
+      giveBack(leases)
+      assert.sameMembers(heard, ["pool 1", "subchannel 1", "pool 0", "subchannel 0"])
+    })
+  )
+
   it.effect("a minimum of 0 dials with the first borrow", () =>
     Effect.gen(function* () {
       const { connector, lend, pool } = yield* setup({ min: 0 }, () => ({ _tag: "Hang" }))
